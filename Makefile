@@ -1,0 +1,61 @@
+# make                    builds build/udp-encap-tun
+# make unit               builds and runs the unit tests
+# make install            into $(DESTDIR)$(PREFIX)
+# make WITH_JEMALLOC=no   without jemalloc, for machines whose page size its package does not fit
+# make SANITIZE=yes       with AddressSanitizer and UndefinedBehaviorSanitizer, into build/sanitized
+
+CC ?= gcc
+PREFIX ?= /usr/local
+WITH_JEMALLOC ?= yes
+SANITIZE ?= no
+BUILD ?= $(if $(filter yes,$(SANITIZE)),build/sanitized,build)
+
+CFLAGS ?= -O2 -g
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wpedantic -Wformat=2 -Wstrict-prototypes \
+	-Wmissing-prototypes -Wold-style-definition -Wvla -Wcast-qual -Wundef
+ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -pthread -Iinclude $(WARNINGS) $(CFLAGS)
+LIBRARIES := -lurcu-qsbr -lurcu-cds -lurcu-common -lmnl -Wl,--as-needed -latomic -Wl,--no-as-needed
+
+ifeq ($(SANITIZE),yes)
+# the sanitizer brings an allocator of its own
+ALL_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+else ifeq ($(WITH_JEMALLOC),yes)
+LIBRARIES += -ljemalloc
+else ifneq ($(WITH_JEMALLOC),no)
+$(error WITH_JEMALLOC is yes or no, not '$(WITH_JEMALLOC)')
+endif
+
+SOURCES := $(sort $(wildcard src/*.c src/*/*.c))
+OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
+UNIT_TESTS := $(patsubst tests/unit/test_%.c,$(BUILD)/unit/test_%,$(wildcard tests/unit/test_*.c))
+UNIT_SHARED := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/unit/test_%.c,$(wildcard tests/unit/*.c)))
+
+.PHONY: all unit unit-build install clean
+all: $(BUILD)/udp-encap-tun
+
+$(BUILD)/udp-encap-tun: $(OBJECTS)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBRARIES)
+
+$(BUILD)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/unit/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_SHARED) $(filter-out $(BUILD)/src/main.o,$(OBJECTS))
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBRARIES)
+
+$(BUILD)/tests/unit/%.o: ALL_CFLAGS += -Isrc
+
+unit-build: $(UNIT_TESTS)
+
+unit: $(UNIT_TESTS)
+	@failed=0; for test in $^; do echo "== $$test"; $$test || failed=1; done; exit $$failed
+
+install: $(BUILD)/udp-encap-tun
+	install -D -m 755 $(BUILD)/udp-encap-tun $(DESTDIR)$(PREFIX)/sbin/udp-encap-tun
+
+clean:
+	rm -rf build
+
+.SECONDARY:
+-include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/tests/unit/*.d)

@@ -1,0 +1,70 @@
+/*
+ * The control thread: signals, interfaces, expiry, keepalives, the log. It never touches a packet.
+ *
+ * Theory of operation. It sleeps until a signal, word from the kernel about an interface, a notice
+ * of a worker, or the next moment at which an entry may expire or a keepalive may be due. An entry
+ * cannot expire sooner than its time-out after it was made, so sleeping that long without knowing
+ * of new entries misses nothing, and an idle process does not wake.
+ */
+#ifndef UDP_ENCAP_TUN_CONTROL_H
+#define UDP_ENCAP_TUN_CONTROL_H
+
+#include "forwarding.h"
+#include "link.h"
+#include "tun_interface.h"
+#include "worker.h"
+
+struct control {
+	struct forwarding *forwarding;
+	struct tun_interface *tun;
+	struct worker **workers;
+	size_t worker_count;
+	struct counters counters; /* the control thread's own */
+	int signals;		  /* signalfd */
+	int monitor;		  /* rtnetlink */
+	int keepalive_socket;	  /* shares a worker's socket */
+
+	unsigned wan_index; /* of the bound device, 0: it is not there */
+	uint32_t wan_mtu;
+	struct link_addresses addresses; /* of the tunnel interface */
+	bool has_pool;
+	bool has_given_address; /* --address was added by us */
+	bool has_added_route;	/* to --peer-pool */
+	bool wants_new_sockets; /* the bound device is another one now, and opening them failed */
+
+	uint64_t sweep_at; /* milliseconds; 0: not needed */
+	uint64_t refusals_quiet_until;
+	uint64_t reserve_quiet_until;
+	uint64_t refusals_told; /* as many were in the log lines so far */
+};
+
+/** Why the control loop ended. */
+enum control_outcome {
+	CONTROL_WAS_STOPPED, /* SIGINT, SIGTERM or SIGHUP */
+	CONTROL_LOST_TUNNEL, /* the tunnel interface is gone */
+};
+
+/**
+ * Prepares the control thread: blocks the signals that it handles, opens its descriptors. Before
+ * any other thread starts. Returns false after an error was logged.
+ */
+bool control_init(struct control *control, struct forwarding *forwarding,
+		  struct tun_interface *tun);
+
+/** Sets the interfaces up as the options say; before the workers start. */
+bool control_set_up(struct control *control);
+
+/** Gives the control thread its workers and a socket to send keepalives from. */
+void control_set_workers(struct control *control, struct worker **workers, size_t count,
+			 int socket);
+
+/** Runs until there is a reason to end. Main thread, registered with RCU. */
+enum control_outcome control_run(struct control *control);
+
+/** Prints the counters on standard output. Main thread. */
+void control_print_counters(const struct control *control);
+
+/** Takes back what was changed on interfaces that stay, and closes the descriptors. */
+void control_close(struct control *control);
+
+#endif

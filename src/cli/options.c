@@ -1,0 +1,365 @@
+/*
+ * The command line. One table holds every option: its names, its argument, what it accepts and its
+ * line of help, so that --help, the checks and the messages cannot disagree.
+ */
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum option_kind {
+	KIND_FLAG,
+	KIND_NUMBER,
+	KIND_INTERFACE,
+	KIND_PREFIX,
+	KIND_ON_OFF,
+	KIND_LEVEL,
+	KIND_HELP,
+	KIND_VERSION,
+};
+
+enum option_mode { BOTH_MODES, SERVER_MODE, ENDPOINT_MODE };
+
+struct option_description {
+	const char *name;
+	char letter; /* 0: none */
+	enum option_kind kind;
+	enum option_mode mode;
+	bool is_required;
+	size_t offset; /* in struct options */
+	uint32_t minimum, maximum;
+	const char *argument;
+	const char *help;
+};
+
+#define AT(field) offsetof(struct options, field)
+
+enum { MAX_SECONDS = 1 << 30, MAX_CONNECTIONS = 1 << 24, MIN_TUNNEL_MTU = 576 };
+
+static const struct option_description descriptions[] = {
+	{"interface", 'i', KIND_INTERFACE, BOTH_MODES, true, AT(interface), 0, 0, "NAME",
+	 "tunnel interface, made if it is not there (required)"},
+	{"listen-port", 'l', KIND_NUMBER, BOTH_MODES, true, AT(listen_port), 1, 65535, "PORT",
+	 "UDP port to receive on and to send from (required)"},
+	{"bind-to-interface", 'b', KIND_INTERFACE, BOTH_MODES, true, AT(bind_to_interface), 0, 0,
+	 "NAME", "the WAN device that carries the datagrams (required)"},
+	{"endpoint-port", 'e', KIND_NUMBER, BOTH_MODES, false, AT(endpoint_port), 1, 65535, "PORT",
+	 "remote port; without it: server mode"},
+	{"threads", 't', KIND_NUMBER, BOTH_MODES, false, AT(threads), 1, MAX_THREADS, "N",
+	 "workers, each with a TUN queue and a UDP socket (server mode: one for each CPU; endpoint "
+	 "mode: 1)"},
+	{"address", 0, KIND_PREFIX, BOTH_MODES, false, AT(address), 0, 0, "CIDR",
+	 "give the tunnel interface this address and bring it up"},
+	{"mtu", 0, KIND_NUMBER, BOTH_MODES, false, AT(mtu), MIN_TUNNEL_MTU, MAX_TUNNEL_MTU, "N",
+	 "MTU of the tunnel interface (the WAN device's less 8, at most 1492)"},
+	{"peer-pool", 0, KIND_PREFIX, SERVER_MODE, false, AT(peer_pool), 0, 0, "CIDR",
+	 "where tunnel addresses come from (the tunnel interface's subnet)"},
+	{"connection-timeout", 0, KIND_NUMBER, BOTH_MODES, false, AT(connection_timeout), 1,
+	 MAX_SECONDS, "SECONDS", "forget a peer that nothing was received from for so long (300)"},
+	{"max-connections", 0, KIND_NUMBER, BOTH_MODES, false, AT(max_connections), 1,
+	 MAX_CONNECTIONS, "N", "entries at most (the pool's size, at most 65536)"},
+	{"address-quarantine", 0, KIND_NUMBER, SERVER_MODE, false, AT(address_quarantine), 0,
+	 MAX_SECONDS, "SECONDS", "keep a freed tunnel address from other peers for so long (1200)"},
+	{"keepalive", 0, KIND_NUMBER, ENDPOINT_MODE, false, AT(keepalive), 0, MAX_SECONDS,
+	 "SECONDS", "send an empty datagram to where nothing was sent for so long (25, 0: off)"},
+	{"keepalive-for", 0, KIND_NUMBER, ENDPOINT_MODE, false, AT(keepalive_for), 1, MAX_SECONDS,
+	 "SECONDS", "stop keeping alive what carried no TCP for so long (7500)"},
+	{"solicited-only", 0, KIND_FLAG, ENDPOINT_MODE, false, AT(solicited_only), 0, 0, NULL,
+	 "accept datagrams only from where something was sent to lately"},
+	{"fwmark", 0, KIND_NUMBER, BOTH_MODES, false, AT(fwmark), 1, UINT32_MAX, "N",
+	 "mark all outer packets for policy routing"},
+	{"offload", 0, KIND_ON_OFF, BOTH_MODES, false, AT(offload), 0, 0, "on/off",
+	 "segmentation and receive offloads (on, with fallback)"},
+	{"log-level", 0, KIND_LEVEL, BOTH_MODES, false, AT(log_level), 0, 0, "LEVEL",
+	 "error, warning, info or debug (info)"},
+	{"log-peers", 0, KIND_FLAG, BOTH_MODES, false, AT(log_peers), 0, 0, NULL,
+	 "one line for each peer that comes and goes"},
+	{"version", 0, KIND_VERSION, BOTH_MODES, false, 0, 0, 0, NULL, "print the version and end"},
+	{"help", 'h', KIND_HELP, BOTH_MODES, false, 0, 0, 0, NULL, "print this help and end"},
+};
+
+enum { DESCRIPTION_COUNT = sizeof(descriptions) / sizeof(descriptions[0]) };
+
+static void print_help(void)
+{
+	printf("Usage: udp-encap-tun --interface NAME --listen-port PORT --bind-to-interface NAME\n"
+	       "                     [--endpoint-port PORT] [option...]\n\n"
+	       "Carries TCP inside UDP, so that middleboxes cannot strip its options.\n"
+	       "Without --endpoint-port it is the server that others connect to.\n\n"
+	       "Options (default in brackets):\n");
+	for (size_t i = 0; i < DESCRIPTION_COUNT; i++) {
+		const struct option_description *option = &descriptions[i];
+		char left[64];
+
+		snprintf(left, sizeof(left), "%c%c%s --%s%s%s", option->letter ? '-' : ' ',
+			 option->letter ? option->letter : ' ', option->letter ? "," : " ",
+			 option->name, option->argument ? " " : "",
+			 option->argument ? option->argument : "");
+		printf("  %-32s %s\n", left, option->help);
+	}
+	printf("\nSIGUSR1 prints the counters on standard output; SIGINT and SIGTERM end the "
+	       "program.\n"
+	       "Exit status: 0 clean end, 1 it could not start or go on, 2 wrong usage.\n");
+}
+
+static bool read_number(const char *text, uint32_t minimum, uint32_t maximum, uint32_t *number)
+{
+	unsigned long long value;
+	char *end;
+
+	if (text[0] < '0' || text[0] > '9')
+		return false;
+	errno = 0;
+	/* decimal, or hexadecimal with 0x as marks are written; never octal */
+	value = strtoull(text, &end, text[0] == '0' && (text[1] | 0x20) == 'x' ? 16 : 10);
+	if (errno != 0 || *end != '\0' || value < minimum || value > maximum)
+		return false;
+	*number = (uint32_t)value;
+	return true;
+}
+
+/* What the kernel's dev_valid_name() accepts. */
+static bool read_interface(const char *text, char *name)
+{
+	size_t length = strlen(text);
+
+	if (length == 0 || length >= IFNAMSIZ || strpbrk(text, "/: \t\n%") != NULL ||
+	    strcmp(text, ".") == 0 || strcmp(text, "..") == 0)
+		return false;
+	memcpy(name, text, length + 1);
+	return true;
+}
+
+static bool read_level(const char *text, enum log_level *level)
+{
+	for (int i = LOG_LEVEL_ERROR; i <= LOG_LEVEL_DEBUG; i++) {
+		if (strcmp(text, log_level_name((enum log_level)i)) == 0) {
+			*level = (enum log_level)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool read_value(const struct option_description *option, const char *text,
+		       struct options *options)
+{
+	char *field = (char *)options + option->offset;
+	bool on;
+
+	switch (option->kind) {
+	case KIND_NUMBER:
+		return read_number(text, option->minimum, option->maximum,
+				   (uint32_t *)(void *)field);
+	case KIND_INTERFACE:
+		return read_interface(text, field);
+	case KIND_PREFIX:
+		return ip_prefix_parse(text, (struct ip_prefix *)field);
+	case KIND_LEVEL:
+		return read_level(text, (enum log_level *)(void *)field);
+	case KIND_ON_OFF:
+		on = strcmp(text, "on") == 0;
+		if (!on && strcmp(text, "off") != 0)
+			return false;
+		*(bool *)field = on;
+		return true;
+	default:
+		*(bool *)field = true;
+		return true;
+	}
+}
+
+static void complain_about_value(const struct option_description *option, const char *text)
+{
+	switch (option->kind) {
+	case KIND_NUMBER:
+		log_error("--%s takes a number from %u to %u, not '%s'", option->name,
+			  option->minimum, option->maximum, text);
+		break;
+	case KIND_INTERFACE:
+		log_error("--%s takes the name of an interface (1 to %d characters), not '%s'",
+			  option->name, IFNAMSIZ - 1, text);
+		break;
+	case KIND_PREFIX:
+		log_error("--%s takes an IPv4 address and prefix length such as 10.0.0.1/24, not "
+			  "'%s'",
+			  option->name, text);
+		break;
+	case KIND_ON_OFF:
+		log_error("--%s takes 'on' or 'off', not '%s'", option->name, text);
+		break;
+	default:
+		log_error("--%s takes error, warning, info or debug, not '%s'", option->name, text);
+		break;
+	}
+}
+
+static const char *argument_of(const struct option_description *option)
+{
+	return option->argument != NULL ? option->argument : "nothing";
+}
+
+/* getopt_long() says only which character or word it stumbled over. */
+static void complain_about_word(int found, char *word)
+{
+	char *equals;
+
+	for (size_t i = 0; i < DESCRIPTION_COUNT; i++) {
+		const struct option_description *option = &descriptions[i];
+
+		if (optopt != 0 && (optopt == option->letter || optopt == (int)(256 + i))) {
+			if (found == ':')
+				log_error("--%s needs an argument: %s", option->name,
+					  argument_of(option));
+			else
+				log_error("--%s takes no argument", option->name);
+			return;
+		}
+	}
+	equals = strchr(word, '=');
+	if (equals != NULL)
+		*equals = '\0';
+	if (optopt != 0)
+		log_error("unknown option '-%c' (see --help)", optopt);
+	else
+		log_error("unknown or ambiguous option '%s' (see --help)", word);
+}
+
+static bool check_required(const bool *given)
+{
+	for (size_t i = 0; i < DESCRIPTION_COUNT; i++) {
+		if (descriptions[i].is_required && !given[i]) {
+			log_error("--%s %s is missing: it is required (see --help)",
+				  descriptions[i].name, argument_of(&descriptions[i]));
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool check_mode(const bool *given, bool server_mode)
+{
+	for (size_t i = 0; i < DESCRIPTION_COUNT; i++) {
+		const struct option_description *option = &descriptions[i];
+
+		if (!given[i])
+			continue;
+		if (option->mode == SERVER_MODE && !server_mode) {
+			log_error("--%s is for server mode: it does not go with --endpoint-port",
+				  option->name);
+			return false;
+		}
+		if (option->mode == ENDPOINT_MODE && server_mode) {
+			log_error("--%s is for endpoint mode: it needs --endpoint-port",
+				  option->name);
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool check_together(const struct options *options, const bool *given)
+{
+	if (!check_required(given) || !check_mode(given, options_server_mode(options)))
+		return false;
+	if (strcmp(options->interface, options->bind_to_interface) == 0) {
+		log_error("--interface and --bind-to-interface must be two interfaces, not '%s' "
+			  "twice",
+			  options->interface);
+		return false;
+	}
+	if (options->address.length != 0 && options->address.length < IPV4_MAPPED_BITS + 1) {
+		log_error("--address takes a prefix length from 1 to 32");
+		return false;
+	}
+	if (options->peer_pool.length != 0 && options->peer_pool.length < IPV4_MAPPED_BITS + 1) {
+		log_error("--peer-pool takes a prefix length from 1 to 32");
+		return false;
+	}
+	return true;
+}
+
+static void set_defaults(struct options *options)
+{
+	memset(options, 0, sizeof(*options));
+	options->connection_timeout = 300;
+	options->address_quarantine = 1200;
+	options->keepalive = 25;
+	options->keepalive_for = 7500;
+	options->offload = true;
+	options->log_level = LOG_LEVEL_INFO;
+}
+
+/* The table in getopt's form; a long option's value is 256 plus its index. */
+static void describe_to_getopt(struct option *longs, char *letters)
+{
+	size_t letter = 0;
+
+	letters[letter++] = ':'; /* tell a missing argument from an unknown option */
+	for (size_t i = 0; i < DESCRIPTION_COUNT; i++) {
+		int takes = descriptions[i].argument != NULL ? required_argument : no_argument;
+
+		longs[i] = (struct option){descriptions[i].name, takes, NULL, (int)(256 + i)};
+		if (descriptions[i].letter == 0)
+			continue;
+		letters[letter++] = descriptions[i].letter;
+		if (takes == required_argument)
+			letters[letter++] = ':';
+	}
+	letters[letter] = '\0';
+	longs[DESCRIPTION_COUNT] = (struct option){NULL, 0, NULL, 0};
+}
+
+static size_t index_of(int found)
+{
+	size_t index = 0;
+
+	if (found >= 256)
+		return (size_t)found - 256;
+	while (descriptions[index].letter != found)
+		index++;
+	return index;
+}
+
+enum options_outcome options_parse(int argc, char **argv, struct options *options)
+{
+	struct option longs[DESCRIPTION_COUNT + 1];
+	char letters[2 * DESCRIPTION_COUNT + 2];
+	bool given[DESCRIPTION_COUNT] = {false};
+	int found;
+
+	set_defaults(options);
+	describe_to_getopt(longs, letters);
+	opterr = 0;
+	optopt = 0;
+	while ((found = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+		const struct option_description *option;
+
+		if (found == '?' || found == ':') {
+			complain_about_word(found, argv[optind - 1]);
+			return OPTIONS_WRONG;
+		}
+		option = &descriptions[index_of(found)];
+		if (option->kind == KIND_HELP) {
+			print_help();
+			return OPTIONS_DONE;
+		}
+		if (option->kind == KIND_VERSION) {
+			printf("udp-encap-tun %s\n", PROGRAM_VERSION);
+			return OPTIONS_DONE;
+		}
+		if (!read_value(option, optarg, options)) {
+			complain_about_value(option, optarg);
+			return OPTIONS_WRONG;
+		}
+		given[option - descriptions] = true;
+	}
+	if (optind < argc) {
+		log_error("unknown command or argument '%s' (see --help)", argv[optind]);
+		return OPTIONS_WRONG;
+	}
+	return check_together(options, given) ? OPTIONS_RUN : OPTIONS_WRONG;
+}

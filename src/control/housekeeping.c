@@ -1,0 +1,149 @@
+/* Entries: expiry, keepalives, and the log of peers that come and go. */
+#include "control_rooms.h"
+
+#include "log.h"
+#include "monotonic.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+/* One pass over the entries. */
+struct sweep {
+	struct control *control;
+	const struct options *options;
+	uint32_t now;
+	uint32_t next; /* seconds until an entry may need attention again */
+};
+
+static uint32_t seconds_of(const _Atomic uint32_t *time, uint32_t now)
+{
+	return seconds_since(atomic_load_explicit(time, memory_order_relaxed), now);
+}
+
+/* Times are whole seconds, rounded down: only more than the limit is surely the limit. */
+static bool has_passed(struct sweep *sweep, uint32_t age, uint32_t limit)
+{
+	if (age > limit)
+		return true;
+	if (limit - age + 1 < sweep->next)
+		sweep->next = limit - age + 1;
+	return false;
+}
+
+static bool server_entry_is_over(struct connection *connection, void *argument)
+{
+	struct sweep *sweep = argument;
+
+	return has_passed(sweep, seconds_of(&connection->last_received, sweep->now),
+			  sweep->options->connection_timeout);
+}
+
+static void send_keepalive(struct sweep *sweep, struct connection *connection)
+{
+	struct control *control = sweep->control;
+	struct sockaddr_in name = {
+		.sin_family = AF_INET,
+		.sin_port = connection->peer.port,
+		.sin_addr.s_addr = ip_address_ipv4(&connection->peer.address),
+	};
+
+	/* what cannot be sent now is tried again after the same time */
+	if (sendto(control->keepalive_socket, "", 0, MSG_DONTWAIT, (const struct sockaddr *)&name,
+		   sizeof(name)) == 0)
+		counter_add(&control->counters, COUNTER_keepalives_sent, 1);
+	connection_refresh(&connection->last_sent, sweep->now);
+}
+
+/* A destination is kept alive while it carried TCP lately, and remembered for --solicited-only. */
+static bool destination_is_over(struct connection *connection, void *argument)
+{
+	struct sweep *sweep = argument;
+	const struct options *options = sweep->options;
+	uint32_t silent = seconds_of(&connection->last_sent, sweep->now);
+
+	if (options->keepalive > 0 &&
+	    !has_passed(sweep, seconds_of(&connection->last_tcp, sweep->now),
+			options->keepalive_for)) {
+		if (silent >= options->keepalive) {
+			send_keepalive(sweep, connection);
+			silent = 0;
+		}
+		if (options->keepalive - silent < sweep->next)
+			sweep->next = options->keepalive - silent;
+		return false;
+	}
+	return has_passed(sweep, silent, options->connection_timeout);
+}
+
+static void log_expired(const struct connection *connection, void *argument)
+{
+	housekeeping_log_removed(connection, ((struct sweep *)argument)->control);
+}
+
+/* The longest sleep that cannot miss what happens to entries made meanwhile. */
+static uint32_t shortest_life(const struct options *options)
+{
+	if (!options_server_mode(options) && options->keepalive > 0 &&
+	    options->keepalive < options->connection_timeout)
+		return options->keepalive;
+	return options->connection_timeout;
+}
+
+void housekeeping_sweep(struct control *control)
+{
+	struct forwarding *forwarding = control->forwarding;
+	struct sweep sweep = {
+		.control = control,
+		.options = forwarding->options,
+		.now = monotonic_seconds(),
+		.next = shortest_life(forwarding->options),
+	};
+	bool server_mode = options_server_mode(forwarding->options);
+	uint32_t removed;
+
+	housekeeping_log_newcomers(control);
+	removed = connection_store_sweep(forwarding->store, sweep.now,
+					 server_mode ? server_entry_is_over : destination_is_over,
+					 log_expired, &sweep);
+	counter_add(&control->counters, COUNTER_connections_expired, removed);
+	control->sweep_at = control_milliseconds() + (uint64_t)sweep.next * 1000;
+}
+
+static void log_newcomer(const struct connection *connection, void *argument)
+{
+	char peer[PEER_TEXT_SIZE], address[IP_ADDRESS_TEXT_SIZE];
+	const struct control *control = argument;
+
+	if (options_server_mode(control->forwarding->options))
+		log_info("peer %s came, tunnel address %s", peer_text(&connection->peer, peer),
+			 ip_address_text(&connection->tunnel_address, address));
+	else
+		log_info("peer %s came", peer_text(&connection->peer, peer));
+}
+
+void housekeeping_log_newcomers(struct control *control)
+{
+	if (control->forwarding->options->log_peers)
+		connection_store_take_newcomers(control->forwarding->store, log_newcomer, control);
+}
+
+void housekeeping_log_removed(const struct connection *connection, void *argument)
+{
+	const struct control *control = argument;
+	char peer[PEER_TEXT_SIZE], address[IP_ADDRESS_TEXT_SIZE];
+	const struct options *options = control->forwarding->options;
+	bool server_mode = options_server_mode(options);
+
+	if (!options->log_peers)
+		return;
+	log_info("peer %s went after %u s%s%s, %llu bytes in, %llu bytes out",
+		 peer_text(&connection->peer, peer),
+		 seconds_since(connection->made, monotonic_seconds()),
+		 server_mode ? ", tunnel address " : "",
+		 server_mode ? ip_address_text(&connection->tunnel_address, address) : "",
+		 (unsigned long long)atomic_load_explicit(&connection->bytes_in,
+							  memory_order_relaxed),
+		 (unsigned long long)atomic_load_explicit(&connection->bytes_out,
+							  memory_order_relaxed));
+}

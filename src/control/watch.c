@@ -1,0 +1,189 @@
+/*
+ * The two interfaces: the tunnel interface's address and MTU, the pool that follows from its
+ * subnet, and sockets on the bound device, which may go and come back. Everything is read anew each
+ * time.
+ */
+#include "control_rooms.h"
+
+#include "log.h"
+#include "monotonic.h"
+#include "udp_socket.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+	UDP_OVER_IPV4_OVERHEAD = 8, /* the inner IPv4 header makes room for the outer one */
+	/* a pool that is much larger than the entries it can give addresses to is only waste */
+	POOL_SLOTS_PER_CONNECTION = 4,
+};
+
+static bool has_same_addresses(const struct link_addresses *a, const struct link_addresses *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++) {
+		if (a->prefixes[i].length != b->prefixes[i].length ||
+		    !ip_address_equal(&a->prefixes[i].address, &b->prefixes[i].address))
+			return false;
+	}
+	return true;
+}
+
+/* Server mode: where tunnel addresses come from, as the interface is now. */
+static void follow_pool(struct control *control)
+{
+	const struct options *options = control->forwarding->options;
+	const struct link_addresses *addresses = &control->addresses;
+	uint32_t most = options->max_connections > 0 ? options->max_connections
+						     : DEFAULT_MAX_CONNECTIONS;
+	struct pool_range range = {
+		.prefix = options->peer_pool.length > 0 ? options->peer_pool
+							: addresses->prefixes[0],
+		.max_slots = most * POOL_SLOTS_PER_CONNECTION,
+	};
+	uint32_t lost;
+
+	for (size_t i = 0; i < addresses->count; i++)
+		range.reserved[range.reserved_count++] = addresses->prefixes[i].address;
+	housekeeping_log_newcomers(control);
+	if (!connection_store_set_pool(control->forwarding->store, &range, monotonic_seconds(),
+				       housekeeping_log_removed, control, &lost)) {
+		log_error("no memory for the pool of tunnel addresses: it stays as it was");
+		return;
+	}
+	control->has_pool = true;
+	if (lost > 0) {
+		counter_add(&control->counters, COUNTER_connections_dropped, lost);
+		log_warning("the tunnel interface's subnet changed: %u peers had addresses outside "
+			    "and were dropped",
+			    lost);
+	}
+}
+
+/* A pool outside the interface's subnet needs a route; it goes whenever the interface goes down. */
+static void follow_route(struct control *control, bool is_up)
+{
+	const struct options *options = control->forwarding->options;
+	int error;
+
+	if (options->peer_pool.length == 0 || control->addresses.count == 0 || !is_up)
+		return;
+	for (size_t i = 0; i < control->addresses.count; i++) {
+		if (ip_prefix_covers(&control->addresses.prefixes[i], &options->peer_pool))
+			return;
+	}
+	error = link_add_route(control->tun->index, &options->peer_pool);
+	if (error < 0 && !control->has_added_route)
+		log_warning("cannot add a route for --peer-pool to %s: %s", control->tun->name,
+			    strerror(-error));
+	control->has_added_route = error == 0;
+}
+
+static void follow_addresses(struct control *control, bool is_up)
+{
+	struct forwarding *forwarding = control->forwarding;
+	char text[IP_ADDRESS_TEXT_SIZE];
+	struct link_addresses addresses;
+	uint32_t first = 0;
+
+	if (link_read_addresses(control->tun->index, &addresses) < 0)
+		return;
+	if (addresses.count > 0)
+		first = ip_address_ipv4(&addresses.prefixes[0].address);
+	if (!has_same_addresses(&addresses, &control->addresses)) {
+		control->addresses = addresses;
+		if (addresses.count > 0 && options_server_mode(forwarding->options))
+			follow_pool(control);
+		log_info("%s has %s%s", control->tun->name,
+			 first != 0 ? "address " : "no IPv4 address: everything is discarded",
+			 first != 0 ? ip_address_text(&addresses.prefixes[0].address, text) : "");
+	}
+	atomic_store_explicit(&forwarding->tunnel_address, first, memory_order_relaxed);
+	follow_route(control, is_up);
+}
+
+static void follow_mtu(struct control *control, uint32_t wan_mtu, uint32_t tunnel_mtu)
+{
+	const struct options *options = control->forwarding->options;
+	uint32_t mtu = options->mtu;
+	int error;
+
+	/* only when the bound device's changes: what somebody set by hand stays until then */
+	if (wan_mtu == control->wan_mtu)
+		return;
+	control->wan_mtu = wan_mtu;
+	if (mtu == 0)
+		mtu = wan_mtu < DEFAULT_MAX_TUNNEL_MTU + UDP_OVER_IPV4_OVERHEAD
+			      ? wan_mtu - UDP_OVER_IPV4_OVERHEAD
+			      : DEFAULT_MAX_TUNNEL_MTU;
+	if (mtu == tunnel_mtu)
+		return;
+	error = link_set_mtu(control->tun->name, mtu);
+	if (error < 0)
+		log_warning("cannot set the MTU of %s to %u: %s; set it by hand, or large packets "
+			    "get lost",
+			    control->tun->name, mtu, strerror(-error));
+}
+
+/* Sockets on a device that is gone stay useless when it comes back: all workers get new ones. */
+static void renew_sockets(struct control *control)
+{
+	const struct options *options = control->forwarding->options;
+	struct udp_socket_settings settings = {
+		.device = options->bind_to_interface,
+		.port = (uint16_t)options->listen_port,
+		.fwmark = options->fwmark,
+		.offload = options->offload,
+	};
+	struct udp_socket_failure failure;
+	int sockets[MAX_THREADS];
+
+	control->wants_new_sockets = false;
+	if (!udp_sockets_open(&settings, sockets, control->worker_count, &failure)) {
+		log_warning("%s is back, but cannot %s: %s; trying again",
+			    options->bind_to_interface, failure.step, strerror(failure.error));
+		control->wants_new_sockets = true;
+		return;
+	}
+	if (control->keepalive_socket >= 0)
+		close(control->keepalive_socket);
+	control->keepalive_socket = dup(sockets[0]);
+	for (size_t i = 0; i < control->worker_count; i++)
+		worker_replace_socket(control->workers[i], sockets[i]);
+	log_info("%s is back: sockets bound to it again", options->bind_to_interface);
+}
+
+static void follow_wan(struct control *control, uint32_t tunnel_mtu)
+{
+	const char *name = control->forwarding->options->bind_to_interface;
+	unsigned previous = control->wan_index;
+	struct link_state wan;
+
+	if (link_read(name, &wan) < 0)
+		return;
+	if (wan.index == 0) {
+		if (previous != 0)
+			log_warning("%s is gone: waiting for it to come back", name);
+		control->wan_index = 0;
+		return;
+	}
+	control->wan_index = wan.index;
+	follow_mtu(control, wan.mtu, tunnel_mtu);
+	if (wan.index != previous || control->wants_new_sockets)
+		renew_sockets(control);
+}
+
+bool watch_look(struct control *control)
+{
+	struct link_state tunnel;
+
+	if (link_read(control->tun->name, &tunnel) < 0)
+		return true; /* a passing want of memory: the next word of a change asks again */
+	if (tunnel.index != control->tun->index)
+		return false;
+	follow_wan(control, tunnel.mtu);
+	follow_addresses(control, tunnel.is_up);
+	return true;
+}

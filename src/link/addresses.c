@@ -1,0 +1,128 @@
+/* IPv4 addresses and routes of an interface. */
+#include "link.h"
+#include "rtnetlink.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+
+struct address_query {
+	unsigned index;
+	struct link_addresses *addresses;
+};
+
+/* IFA_ADDRESS is the other end of a point-to-point link, IFA_LOCAL always our own. */
+static int read_local_address(const struct nlattr *attribute, void *argument)
+{
+	struct ip_address *address = argument;
+
+	if (mnl_attr_get_type(attribute) == IFA_LOCAL)
+		*address = ip_address_from_ipv4(mnl_attr_get_u32(attribute));
+	return MNL_CB_OK;
+}
+
+static int collect_address(const struct nlmsghdr *message, void *argument)
+{
+	const struct ifaddrmsg *info = mnl_nlmsg_get_payload(message);
+	const struct address_query *query = argument;
+	struct link_addresses *addresses = query->addresses;
+	struct ip_prefix *prefix;
+
+	/* the kernel may list other interfaces' addresses too */
+	if (info->ifa_index != query->index || addresses->count == LINK_MAX_ADDRESSES)
+		return MNL_CB_OK;
+	prefix = &addresses->prefixes[addresses->count++];
+	prefix->length = (uint8_t)(IPV4_MAPPED_BITS + info->ifa_prefixlen);
+	return mnl_attr_parse(message, sizeof(*info), read_local_address, &prefix->address);
+}
+
+int link_read_addresses(unsigned index, struct link_addresses *addresses)
+{
+	char buffer[512];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct address_query query = {index, addresses};
+	struct ifaddrmsg *info;
+
+	addresses->count = 0;
+	request->nlmsg_type = RTM_GETADDR;
+	request->nlmsg_flags = NLM_F_DUMP;
+	info = mnl_nlmsg_put_extra_header(request, sizeof(*info));
+	info->ifa_family = AF_INET;
+	info->ifa_index = index;
+	return rtnetlink_talk(request, collect_address, &query);
+}
+
+static int change_address(unsigned index, const struct ip_prefix *address, uint16_t type,
+			  uint16_t flags)
+{
+	char buffer[512];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	uint32_t ipv4 = ip_address_ipv4(&address->address);
+	struct ifaddrmsg *info;
+
+	request->nlmsg_type = type;
+	request->nlmsg_flags = flags;
+	info = mnl_nlmsg_put_extra_header(request, sizeof(*info));
+	info->ifa_family = AF_INET;
+	info->ifa_prefixlen = (uint8_t)(address->length - IPV4_MAPPED_BITS);
+	info->ifa_scope = RT_SCOPE_UNIVERSE;
+	info->ifa_index = index;
+	mnl_attr_put_u32(request, IFA_LOCAL, ipv4);
+	mnl_attr_put_u32(request, IFA_ADDRESS, ipv4);
+	return rtnetlink_talk(request, NULL, NULL);
+}
+
+int link_add_address(unsigned index, const struct ip_prefix *address)
+{
+	int error = change_address(index, address, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
+
+	return error == -EEXIST ? 0 : error;
+}
+
+int link_remove_address(unsigned index, const struct ip_prefix *address)
+{
+	return change_address(index, address, RTM_DELADDR, 0);
+}
+
+/* The network of a prefix: its address without the host part, network byte order. */
+static uint32_t network_of(const struct ip_prefix *prefix)
+{
+	struct ip_address network = prefix->address;
+
+	for (size_t bit = prefix->length; bit < 8 * sizeof(network.bytes); bit++)
+		network.bytes[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
+	return ip_address_ipv4(&network);
+}
+
+static int change_route(unsigned index, const struct ip_prefix *prefix, uint16_t type,
+			uint16_t flags)
+{
+	char buffer[512];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct rtmsg *route;
+
+	request->nlmsg_type = type;
+	request->nlmsg_flags = flags;
+	route = mnl_nlmsg_put_extra_header(request, sizeof(*route));
+	route->rtm_family = AF_INET;
+	route->rtm_dst_len = (uint8_t)(prefix->length - IPV4_MAPPED_BITS);
+	route->rtm_table = RT_TABLE_MAIN;
+	route->rtm_protocol = RTPROT_STATIC;
+	route->rtm_scope = RT_SCOPE_LINK;
+	route->rtm_type = RTN_UNICAST;
+	mnl_attr_put_u32(request, RTA_DST, network_of(prefix));
+	mnl_attr_put_u32(request, RTA_OIF, index);
+	return rtnetlink_talk(request, NULL, NULL);
+}
+
+int link_add_route(unsigned index, const struct ip_prefix *prefix)
+{
+	int error = change_route(index, prefix, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+
+	return error == -EEXIST ? 0 : error;
+}
+
+int link_remove_route(unsigned index, const struct ip_prefix *prefix)
+{
+	return change_route(index, prefix, RTM_DELROUTE, 0);
+}

@@ -1,0 +1,15 @@
+/* One rtnetlink request and its answer, for the files of this room. */
+#ifndef UDP_ENCAP_TUN_RTNETLINK_H
+#define UDP_ENCAP_TUN_RTNETLINK_H
+
+#include <libmnl/libmnl.h>
+
+/**
+ * Sends a request and hands each message of the answer to a callback.
+ * @request: made with libmnl; sequence number and acknowledgment flag are filled in
+ * @callback: may be NULL
+ * Returns 0 or a negative errno, the kernel's own among them.
+ */
+int rtnetlink_talk(struct nlmsghdr *request, mnl_cb_t callback, void *argument);
+
+#endif

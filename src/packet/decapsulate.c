@@ -1,0 +1,233 @@
+/* Decapsulation: see decapsulate.h for the theory of operation. */
+#include "decapsulate.h"
+
+#include "checksum.h"
+
+#include <netinet/in.h>
+
+enum {
+	DEFAULT_TTL = 64,
+	IP_AT = VNET_HEADER_SIZE,
+	TCP_AT = VNET_HEADER_SIZE + IPV4_HEADER_SIZE,
+};
+
+enum payload_kind payload_classify(const uint8_t *payload, size_t length)
+{
+	size_t header_length;
+
+	if (length == 0)
+		return PAYLOAD_IS_KEEPALIVE;
+	if (length < TCP_MIN_HEADER_SIZE)
+		return PAYLOAD_IS_MALFORMED;
+	header_length = tcp_header_length(payload);
+	if (header_length < TCP_MIN_HEADER_SIZE)
+		return PAYLOAD_IS_CONTROL;
+	if (header_length > length)
+		return PAYLOAD_IS_MALFORMED;
+	return PAYLOAD_IS_TCP;
+}
+
+void inbound_batch_clear(struct inbound_batch *batch)
+{
+	batch->packet_count = 0;
+	batch->segment_count = 0;
+	memset(batch->flows, 0, sizeof(batch->flows));
+}
+
+static size_t flow_slot(const uint8_t *tcp, const struct inbound_origin *origin)
+{
+	uint32_t hash = load_u32(tcp + TCP_PORTS) ^ origin->source ^ origin->udp_port;
+
+	return hash * 0x9e3779b1u >> 26;
+}
+
+_Static_assert(INBOUND_FLOW_SLOTS == 1 << (32 - 26), "flow_slot() keeps the top six bits");
+
+static bool same_flow(const struct inbound_packet *packet, const uint8_t *tcp,
+		      const struct inbound_origin *origin)
+{
+	return load_u32(packet->header + TCP_AT + TCP_PORTS) == load_u32(tcp + TCP_PORTS) &&
+	       packet->origin.source == origin->source &&
+	       packet->origin.destination == origin->destination &&
+	       packet->origin.udp_port == origin->udp_port;
+}
+
+/* The conditions of tcp_gro_receive() for a segment to join a packet of its flow. */
+static bool may_join(const struct inbound_packet *packet, const uint8_t *tcp, size_t data_length,
+		     const struct inbound_origin *origin)
+{
+	const uint8_t *head = packet->header + TCP_AT;
+	const uint8_t ignored = TCP_FIN | TCP_PSH | TCP_CWR;
+
+	if (!packet->is_open || packet->segments == INBOUND_MAX_COALESCED)
+		return false;
+	if (data_length == 0 || data_length > packet->segment_data)
+		return false;
+	if (packet->origin.tos != origin->tos || (tcp[TCP_FLAGS] & TCP_CWR))
+		return false;
+	if ((tcp[TCP_FLAGS] ^ head[TCP_FLAGS]) & (uint8_t)~ignored)
+		return false;
+	/* header length and reserved bits; window; acknowledgment; options */
+	if (tcp[TCP_DATA_OFFSET] != head[TCP_DATA_OFFSET] || tcp[14] != head[14] ||
+	    tcp[15] != head[15] ||
+	    load_u32(tcp + TCP_ACKNOWLEDGMENT) != load_u32(head + TCP_ACKNOWLEDGMENT) ||
+	    memcmp(tcp + TCP_OPTIONS, head + TCP_OPTIONS,
+		   packet->tcp_header_size - TCP_MIN_HEADER_SIZE) != 0)
+		return false;
+	if (load_be32(tcp + TCP_SEQUENCE) != packet->next_sequence)
+		return false;
+	return IPV4_HEADER_SIZE + packet->tcp_header_size + packet->data_length + data_length <=
+	       IPV4_MAX_TOTAL_LENGTH;
+}
+
+/* A packet that got this segment last may take another one behind it. */
+static bool stays_open(const struct inbound_packet *packet, uint8_t flags, size_t data_length)
+{
+	const uint8_t closing = TCP_FIN | TCP_SYN | TCP_RST | TCP_PSH | TCP_URG;
+
+	return data_length == packet->segment_data && data_length > 0 && !(flags & closing);
+}
+
+static uint16_t add_data(struct inbound_batch *batch, const uint8_t *data, size_t length)
+{
+	uint16_t index = (uint16_t)batch->segment_count++;
+
+	batch->segments[index].data = data;
+	batch->segments[index].length = (uint16_t)length;
+	return index;
+}
+
+static void join(struct inbound_batch *batch, struct inbound_packet *packet, const uint8_t *tcp,
+		 size_t data_length)
+{
+	uint16_t index = add_data(batch, tcp + packet->tcp_header_size, data_length);
+
+	batch->segments[packet->last_segment].next = index;
+	packet->last_segment = index;
+	packet->segments++;
+	packet->data_length += (uint32_t)data_length;
+	packet->next_sequence += (uint32_t)data_length;
+	packet->header[TCP_AT + TCP_FLAGS] |= tcp[TCP_FLAGS] & (TCP_FIN | TCP_PSH);
+	packet->is_open = stays_open(packet, tcp[TCP_FLAGS], data_length);
+}
+
+static void begin(struct inbound_batch *batch, struct inbound_packet *packet, const uint8_t *tcp,
+		  size_t data_length, const struct inbound_origin *origin)
+{
+	packet->origin = *origin;
+	packet->tcp_header_size = (uint16_t)tcp_header_length(tcp);
+	packet->segment_data = (uint16_t)data_length;
+	packet->data_length = (uint32_t)data_length;
+	packet->segments = 1;
+	packet->first_segment = add_data(batch, tcp + packet->tcp_header_size, data_length);
+	packet->last_segment = packet->first_segment;
+	packet->next_sequence = load_be32(tcp + TCP_SEQUENCE) + (uint32_t)data_length;
+	packet->is_open = batch->with_vnet_header &&
+			  stays_open(packet, tcp[TCP_FLAGS], data_length);
+	memcpy(packet->header + TCP_AT, tcp, packet->tcp_header_size);
+}
+
+bool decapsulate(struct inbound_batch *batch, const uint8_t *payload, size_t length,
+		 const struct inbound_origin *origin)
+{
+	size_t slot = flow_slot(payload, origin);
+	size_t data_length = length - tcp_header_length(payload);
+	size_t newest = batch->flows[slot];
+
+	if (batch->segment_count == INBOUND_MAX_SEGMENTS)
+		return false;
+	if (newest > 0) {
+		struct inbound_packet *packet = &batch->packets[newest - 1];
+
+		if (same_flow(packet, payload, origin) &&
+		    may_join(packet, payload, data_length, origin)) {
+			join(batch, packet, payload, data_length);
+			return true;
+		}
+	}
+	if (batch->packet_count == INBOUND_MAX_PACKETS)
+		return false;
+	begin(batch, &batch->packets[batch->packet_count], payload, data_length, origin);
+	batch->packet_count++;
+	batch->flows[slot] = (uint16_t)batch->packet_count;
+	return true;
+}
+
+static void build_ipv4_header(struct inbound_packet *packet)
+{
+	uint8_t *ip = packet->header + IP_AT;
+	uint32_t total = IPV4_HEADER_SIZE + packet->tcp_header_size + packet->data_length;
+
+	memset(ip, 0, IPV4_HEADER_SIZE);
+	ip[IPV4_VERSION_IHL] = 0x45;
+	ip[IPV4_TOS] = packet->origin.tos;
+	store_be16(ip + IPV4_TOTAL_LENGTH, (uint16_t)total);
+	store_be16(ip + IPV4_FRAGMENT, IPV4_DONT_FRAGMENT);
+	ip[IPV4_TTL] = DEFAULT_TTL;
+	ip[IPV4_PROTOCOL] = IPPROTO_TCP;
+	store_u32(ip + IPV4_SOURCE, packet->origin.source);
+	store_u32(ip + IPV4_DESTINATION, packet->origin.destination);
+	store_u16(ip + IPV4_CHECKSUM,
+		  (uint16_t)~checksum_fold(checksum_add(0, ip, IPV4_HEADER_SIZE)));
+}
+
+/* The kernel completes the checksum: it starts from the pseudo-header's sum (virtio 1.2, 5.1.6). */
+static void build_vnet_header(struct inbound_packet *packet)
+{
+	struct virtio_net_hdr vnet = {
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+		.gso_type = VIRTIO_NET_HDR_GSO_NONE,
+		.hdr_len = (uint16_t)(IPV4_HEADER_SIZE + packet->tcp_header_size),
+		.csum_start = IPV4_HEADER_SIZE,
+		.csum_offset = TCP_CHECKSUM,
+	};
+
+	if (packet->segments > 1) {
+		vnet.gso_type = VIRTIO_NET_HDR_GSO_TCPV4;
+		vnet.gso_size = packet->segment_data;
+		if (packet->header[TCP_AT + TCP_FLAGS] & TCP_CWR)
+			vnet.gso_type |= VIRTIO_NET_HDR_GSO_ECN;
+	}
+	memcpy(packet->header, &vnet, sizeof(vnet));
+}
+
+static uint16_t full_checksum(const struct inbound_batch *batch,
+			      const struct inbound_packet *packet, uint64_t sum)
+{
+	const struct inbound_segment *segment = &batch->segments[packet->first_segment];
+
+	sum = checksum_add(sum, packet->header + TCP_AT, packet->tcp_header_size);
+	/* without a vnet header nothing is coalesced: the packet has one segment */
+	return (uint16_t)~checksum_fold(checksum_add(sum, segment->data, segment->length));
+}
+
+size_t inbound_packet_finish(struct inbound_batch *batch, size_t index, struct iovec *iov)
+{
+	struct inbound_packet *packet = &batch->packets[index];
+	uint8_t *check = packet->header + TCP_AT + TCP_CHECKSUM;
+	uint64_t pseudo = checksum_tcp_pseudo_header(packet->origin.source,
+						     packet->origin.destination,
+						     packet->tcp_header_size + packet->data_length);
+	size_t skipped = batch->with_vnet_header ? 0 : VNET_HEADER_SIZE;
+	size_t segment = packet->first_segment;
+	size_t count = 1;
+
+	build_ipv4_header(packet);
+	store_u16(check, 0);
+	if (batch->with_vnet_header) {
+		build_vnet_header(packet);
+		store_u16(check, checksum_fold(pseudo));
+	} else {
+		store_u16(check, full_checksum(batch, packet, pseudo));
+	}
+	iov[0].iov_base = packet->header + skipped;
+	iov[0].iov_len = (size_t)TCP_AT + packet->tcp_header_size - skipped;
+	if (packet->data_length == 0)
+		return count;
+	for (; count <= packet->segments; count++) {
+		iov[count].iov_base = (void *)(uintptr_t)batch->segments[segment].data;
+		iov[count].iov_len = batch->segments[segment].length;
+		segment = batch->segments[segment].next;
+	}
+	return count;
+}

@@ -1,0 +1,152 @@
+/* Encapsulation: see encapsulate.h for the theory of operation. */
+#include "encapsulate.h"
+
+#include <netinet/in.h>
+
+enum packet_verdict tunnel_packet_parse(uint8_t *bytes, size_t length, uint16_t gso_size,
+					struct tunnel_packet *packet)
+{
+	uint8_t *tcp = bytes + IPV4_HEADER_SIZE;
+	size_t header_size;
+
+	if (length < 1 || bytes[IPV4_VERSION_IHL] >> 4 != 4)
+		return PACKET_IS_NOT_IPV4;
+	if (length < IPV4_HEADER_SIZE || load_be16(bytes + IPV4_TOTAL_LENGTH) != length ||
+	    (bytes[IPV4_VERSION_IHL] & 0x0f) < 5)
+		return PACKET_HAS_BAD_LENGTH;
+	if (bytes[IPV4_PROTOCOL] != IPPROTO_TCP)
+		return PACKET_IS_NOT_TCP;
+	if (bytes[IPV4_VERSION_IHL] != 0x45)
+		return PACKET_HAS_IP_OPTIONS;
+	if (load_be16(bytes + IPV4_FRAGMENT) & (IPV4_MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET))
+		return PACKET_IS_FRAGMENT;
+	if (length < IPV4_HEADER_SIZE + TCP_MIN_HEADER_SIZE)
+		return PACKET_HAS_BAD_LENGTH;
+	header_size = tcp_header_length(tcp);
+	if (header_size < TCP_MIN_HEADER_SIZE || IPV4_HEADER_SIZE + header_size > length)
+		return PACKET_HAS_BAD_TCP_HEADER;
+
+	packet->ip = bytes;
+	packet->tcp_header_size = (uint16_t)header_size;
+	packet->data_length = (uint32_t)(length - IPV4_HEADER_SIZE - header_size);
+	packet->tcp_flags = tcp[TCP_FLAGS];
+	packet->tos = bytes[IPV4_TOS];
+	packet->segment_data = packet->data_length;
+	packet->segments = 1;
+	if (gso_size > 0 && packet->data_length > gso_size) {
+		packet->segment_data = gso_size;
+		packet->segments = (packet->data_length + gso_size - 1) / gso_size;
+	}
+	return PACKET_IS_TCP;
+}
+
+void outbound_batch_clear(struct outbound_batch *batch)
+{
+	batch->message_count = 0;
+	batch->segment_count = 0;
+	batch->iov_count = 0;
+	batch->segments[0].first_iov = 0;
+}
+
+static bool route_equal(const struct datagram_route *a, const struct datagram_route *b)
+{
+	return a->tos == b->tos && peer_equal(&a->peer, &b->peer) &&
+	       ip_address_equal(&a->local, &b->local);
+}
+
+/* The message that takes a segment of `size` bytes, or NULL when there is no room for another one.
+ */
+static struct outbound_message *message_for(struct outbound_batch *batch, size_t size,
+					    const struct datagram_route *route)
+{
+	struct outbound_message *message;
+
+	if (batch->message_count > 0) {
+		message = &batch->messages[batch->message_count - 1];
+		if (!message->is_complete && size <= message->segment_size &&
+		    message->segments < batch->max_message_segments &&
+		    message->bytes + size <= UDP_MAX_PAYLOAD && route_equal(&message->route, route))
+			return message;
+	}
+	if (batch->message_count == OUTBOUND_MAX_MESSAGES)
+		return NULL;
+	message = &batch->messages[batch->message_count++];
+	message->route = *route;
+	message->first_segment = (uint16_t)batch->segment_count;
+	message->segments = 0;
+	message->segment_size = (uint16_t)size;
+	message->bytes = 0;
+	message->is_complete = false;
+	return message;
+}
+
+/* The header of segment `index`: in place for the first one, else a copy with its own sequence. */
+static uint8_t *segment_header(struct outbound_batch *batch, const struct tunnel_packet *packet,
+			       size_t index)
+{
+	uint8_t *tcp = packet->ip + IPV4_HEADER_SIZE;
+	uint8_t *header = tcp;
+	uint8_t flags = packet->tcp_flags;
+
+	if (index > 0) {
+		header = batch->headers[batch->segment_count];
+		memcpy(header, tcp, packet->tcp_header_size);
+		store_be32(header + TCP_SEQUENCE,
+			   load_be32(tcp + TCP_SEQUENCE) + (uint32_t)index * packet->segment_data);
+		flags &= (uint8_t)~TCP_CWR;
+	}
+	if (index + 1 < packet->segments)
+		flags &= (uint8_t) ~(TCP_FIN | TCP_PSH);
+	header[TCP_FLAGS] = flags;
+	return header;
+}
+
+static void append_segment(struct outbound_batch *batch, const struct tunnel_packet *packet,
+			   size_t index, size_t data_length)
+{
+	uint8_t *header = segment_header(batch, packet, index);
+	struct outbound_segment *segment = &batch->segments[batch->segment_count];
+	struct iovec *iov = &batch->iov[batch->iov_count];
+
+	segment->packet = packet->ip;
+	iov[0].iov_base = header;
+	iov[0].iov_len = packet->tcp_header_size;
+	if (index == 0) {
+		iov[0].iov_len += data_length;
+		batch->iov_count += 1;
+	} else {
+		iov[1].iov_base = packet->ip + IPV4_HEADER_SIZE + packet->tcp_header_size +
+				  index * packet->segment_data;
+		iov[1].iov_len = data_length;
+		batch->iov_count += 2;
+	}
+	batch->segment_count++;
+	batch->segments[batch->segment_count].first_iov = (uint16_t)batch->iov_count;
+}
+
+size_t encapsulate(struct outbound_batch *batch, const struct tunnel_packet *packet, size_t first,
+		   const struct datagram_route *route)
+{
+	size_t index;
+
+	for (index = first; index < packet->segments; index++) {
+		size_t data_length = packet->segment_data;
+		struct outbound_message *message;
+		size_t size;
+
+		if (index + 1 == packet->segments)
+			data_length = packet->data_length - index * packet->segment_data;
+		size = packet->tcp_header_size + data_length;
+		if (batch->segment_count == OUTBOUND_MAX_SEGMENTS)
+			break;
+		message = message_for(batch, size, route);
+		if (message == NULL)
+			break;
+		append_segment(batch, packet, index, data_length);
+		message->segments++;
+		message->bytes += (uint32_t)size;
+		if (size < message->segment_size)
+			message->is_complete = true;
+	}
+	return index - first;
+}

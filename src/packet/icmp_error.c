@@ -1,0 +1,54 @@
+/* ICMP errors: see icmp_error.h. */
+#include "icmp_error.h"
+
+#include "checksum.h"
+
+#include <netinet/in.h>
+
+enum {
+	ICMP_TYPE_UNREACHABLE = 3,
+	ICMP_TYPE_ECHO_REQUEST = 8,
+	ICMP_CHECKSUM = 2,
+	ICMP_NEXT_HOP_MTU = 6,
+};
+
+static bool is_unicast(const uint8_t *address)
+{
+	return address[0] > 0 && address[0] < 224;
+}
+
+bool icmp_error_is_allowed(const uint8_t *packet, size_t length)
+{
+	if (length < ICMP_QUOTED_SIZE || packet[IPV4_VERSION_IHL] != 0x45)
+		return false;
+	if (load_be16(packet + IPV4_FRAGMENT) & IPV4_FRAGMENT_OFFSET)
+		return false;
+	if (packet[IPV4_PROTOCOL] == IPPROTO_ICMP &&
+	    packet[IPV4_HEADER_SIZE] != ICMP_TYPE_ECHO_REQUEST)
+		return false;
+	return is_unicast(packet + IPV4_SOURCE) && is_unicast(packet + IPV4_DESTINATION);
+}
+
+void icmp_error_build(const uint8_t *packet, enum icmp_unreachable_code code, uint16_t mtu,
+		      uint8_t *error)
+{
+	uint8_t *icmp = error + IPV4_HEADER_SIZE;
+	const size_t icmp_size = ICMP_HEADER_SIZE + ICMP_QUOTED_SIZE;
+
+	memset(error, 0, ICMP_ERROR_SIZE);
+	error[IPV4_VERSION_IHL] = 0x45;
+	error[IPV4_TOS] = 0xc0; /* internetwork control, RFC 1812 section 4.3.2.5 */
+	store_be16(error + IPV4_TOTAL_LENGTH, ICMP_ERROR_SIZE);
+	error[IPV4_TTL] = 64;
+	error[IPV4_PROTOCOL] = IPPROTO_ICMP;
+	memcpy(error + IPV4_SOURCE, packet + IPV4_DESTINATION, 4);
+	memcpy(error + IPV4_DESTINATION, packet + IPV4_SOURCE, 4);
+	store_u16(error + IPV4_CHECKSUM,
+		  (uint16_t)~checksum_fold(checksum_add(0, error, IPV4_HEADER_SIZE)));
+
+	icmp[0] = ICMP_TYPE_UNREACHABLE;
+	icmp[1] = (uint8_t)code;
+	store_be16(icmp + ICMP_NEXT_HOP_MTU, mtu);
+	memcpy(icmp + ICMP_HEADER_SIZE, packet, ICMP_QUOTED_SIZE);
+	store_u16(icmp + ICMP_CHECKSUM, (uint16_t)~checksum_fold(checksum_add(0, icmp, icmp_size)));
+}

@@ -1,0 +1,38 @@
+/* The log; see log.h. */
+#include "log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static enum log_level threshold = LOG_LEVEL_INFO;
+
+void log_set_level(enum log_level level)
+{
+	threshold = level;
+}
+
+const char *log_level_name(enum log_level level)
+{
+	static const char *const names[] = {
+		[LOG_LEVEL_ERROR] = "error",
+		[LOG_LEVEL_WARNING] = "warning",
+		[LOG_LEVEL_INFO] = "info",
+		[LOG_LEVEL_DEBUG] = "debug",
+	};
+
+	return names[level];
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+	char text[512];
+	va_list arguments;
+
+	if (level > threshold)
+		return;
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	/* one call, so that lines of several processes do not mix */
+	fprintf(stderr, "udp-encap-tun: %s: %s\n", log_level_name(level), text);
+}

@@ -1,0 +1,114 @@
+/* The UDP sockets; see udp_socket.h for the theory of operation. */
+#include "udp_socket.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	/*
+	 * What is sent but still queued on the device, per socket; the kernel doubles it to account
+	 * for its own structures. Enough for a device of 10 Gbit/s, whose queue empties in
+	 * fractions of a millisecond; small enough that a slow link's backlog waits where TCP can
+	 * see it.
+	 */
+	SEND_BUFFER_SIZE = 256 * 1024,
+	/* What may arrive while a worker is held up; the kernel doubles it as well. */
+	RECEIVE_BUFFER_SIZE = 4 * 1024 * 1024,
+};
+
+static int set_option(int fd, int level, int name, int value)
+{
+	return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+/* Past the system's limit with CAP_NET_ADMIN, up to it without. */
+static void set_buffer(int fd, int forced, int limited, int size)
+{
+	if (set_option(fd, SOL_SOCKET, forced, size) < 0)
+		(void)set_option(fd, SOL_SOCKET, limited, size);
+}
+
+int udp_socket_bind_to_device(int fd, const char *device, uint32_t fwmark)
+{
+	if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device)) < 0)
+		return -errno;
+	if (fwmark != 0)
+		return set_option(fd, SOL_SOCKET, SO_MARK, (int)fwmark);
+	return 0;
+}
+
+static int bind_to_port(int fd, uint16_t port, bool joins)
+{
+	struct sockaddr_in any = {
+		.sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(INADDR_ANY),
+	};
+
+	if (joins && set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
+		return -errno;
+	if (bind(fd, (const struct sockaddr *)&any, sizeof(any)) < 0)
+		return -errno;
+	return joins ? 0 : set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+}
+
+static int set_options(int fd, bool offload)
+{
+	static const int wanted[] = {IP_RECVTOS, IP_PKTINFO};
+	int error = set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO);
+
+	for (size_t i = 0; error == 0 && i < sizeof(wanted) / sizeof(wanted[0]); i++)
+		error = set_option(fd, IPPROTO_IP, wanted[i], 1);
+	set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, SEND_BUFFER_SIZE);
+	set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_BUFFER_SIZE);
+	/* a kernel without it delivers every datagram by itself: slower, not less */
+	if (offload)
+		(void)set_option(fd, IPPROTO_UDP, UDP_GRO, 1);
+	return error;
+}
+
+static int open_socket(const struct udp_socket_settings *settings, bool joins,
+		       struct udp_socket_failure *failure)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP);
+	int error;
+
+	failure->step = "make a UDP socket";
+	if (fd < 0) {
+		failure->error = errno;
+		return -1;
+	}
+	failure->step = "set a UDP socket's options";
+	error = set_options(fd, settings->offload);
+	if (error == 0) {
+		failure->step = "bind to the device";
+		error = udp_socket_bind_to_device(fd, settings->device, settings->fwmark);
+	}
+	if (error == 0) {
+		failure->step = "bind to the port";
+		error = bind_to_port(fd, settings->port, joins);
+	}
+	if (error == 0)
+		return fd;
+	failure->error = -error;
+	close(fd);
+	return -1;
+}
+
+bool udp_sockets_open(const struct udp_socket_settings *settings, int *sockets, size_t count,
+		      struct udp_socket_failure *failure)
+{
+	for (size_t i = 0; i < count; i++) {
+		sockets[i] = open_socket(settings, i > 0, failure);
+		if (sockets[i] >= 0)
+			continue;
+		while (i-- > 0)
+			close(sockets[i]);
+		return false;
+	}
+	return true;
+}

@@ -1,0 +1,283 @@
+/*
+ * From the tunnel interface to UDP: packets are read into an arena until it is full or nothing is
+ * left to read, cut into segments, and sent together. What the socket does not take stays where it
+ * is, and nothing more is read until it does.
+ */
+#include "encapsulate.h"
+#include "icmp_error.h"
+#include "tun_interface.h"
+#include "worker_state.h"
+
+#include <errno.h>
+
+static const enum counter verdict_counter[] = {
+	[PACKET_IS_NOT_IPV4] = COUNTER_discard_out_not_ipv4,
+	[PACKET_IS_NOT_TCP] = COUNTER_discard_out_not_tcp,
+	[PACKET_HAS_IP_OPTIONS] = COUNTER_discard_out_ip_options,
+	[PACKET_IS_FRAGMENT] = COUNTER_discard_out_fragment,
+	[PACKET_HAS_BAD_LENGTH] = COUNTER_discard_out_length,
+	[PACKET_HAS_BAD_TCP_HEADER] = COUNTER_discard_out_malformed_tcp,
+};
+
+static void count(struct worker *worker, enum counter counter, uint64_t amount)
+{
+	counter_add(&worker->counters, counter, amount);
+}
+
+static void count_totals(struct worker *worker, const struct send_totals *totals)
+{
+	count(worker, COUNTER_out_calls, totals->calls);
+	count(worker, COUNTER_out_messages, totals->messages);
+	count(worker, COUNTER_out_gso_messages, totals->gso_messages);
+	count(worker, COUNTER_out_segments, totals->segments);
+	count(worker, COUNTER_out_bytes, totals->bytes);
+	count(worker, COUNTER_gso_fallbacks, totals->gso_fallbacks);
+}
+
+/* Tells each packet that a refused message was made of how much the path takes. */
+static void reject_too_big(struct worker *worker, const struct outbound_message *message)
+{
+	const struct outbound_segment *segments = worker->outbound.batch.segments;
+	uint32_t mtu = path_mtu(&worker->path_mtu, &message->route.peer.address, worker->now);
+	size_t size = (size_t)message->segment_size + IPV4_HEADER_SIZE + UDP_HEADER_SIZE;
+	const uint8_t *told = NULL;
+
+	if (mtu == 0 || size <= mtu)
+		return;
+	for (size_t i = 0; i < message->segments; i++) {
+		const uint8_t *packet = segments[message->first_segment + i].packet;
+
+		if (packet != told)
+			reject_packet(worker, packet, ICMP_QUOTED_SIZE,
+				      ICMP_CODE_FRAGMENTATION_NEEDED, mtu - UDP_HEADER_SIZE);
+		told = packet;
+	}
+}
+
+static void discard_failed(struct worker *worker, const struct send_failure *failure)
+{
+	enum counter counter = COUNTER_discard_out_send_error;
+
+	switch (failure->error) {
+	case EMSGSIZE:
+		counter = COUNTER_discard_out_too_big;
+		reject_too_big(worker, failure->message);
+		break;
+	case ENETUNREACH:
+	case EHOSTUNREACH:
+	case ENETDOWN:
+	case ENODEV:
+	case ENXIO:
+	case EADDRNOTAVAIL:
+		counter = COUNTER_discard_out_unreachable;
+		break;
+	case EPERM:
+	case EACCES:
+		counter = COUNTER_discard_out_refused_locally;
+		break;
+	default:
+		break;
+	}
+	count(worker, counter, failure->message->segments);
+}
+
+static void note_gso(struct worker *worker)
+{
+	struct outbound *outbound = &worker->outbound;
+	struct notices *notices = &worker->forwarding->notices;
+
+	if (!outbound->sender.has_given_up_gso || outbound->batch.max_message_segments == 1)
+		return;
+	outbound->batch.max_message_segments = 1;
+	atomic_store_explicit(&notices->gso_error, outbound->sender.gso_error,
+			      memory_order_relaxed);
+	notices_raise(notices, NOTICE_GSO_GIVEN_UP);
+}
+
+/* Sends the batch. Returns false, with the rest kept, when the socket is full. */
+static bool flush(struct worker *worker)
+{
+	struct outbound *outbound = &worker->outbound;
+	struct send_totals totals = {0};
+	struct send_failure failure;
+	enum send_outcome outcome;
+
+	while ((outcome = udp_send(&outbound->sender, worker->socket, &outbound->batch, &totals,
+				   &failure)) == SEND_HAS_FAILED)
+		discard_failed(worker, &failure);
+	count_totals(worker, &totals);
+	note_gso(worker);
+	if (outcome == SEND_IS_BLOCKED) {
+		if (!outbound->is_blocked)
+			count(worker, COUNTER_backpressure_udp, 1);
+		outbound->is_blocked = true;
+		return false;
+	}
+	outbound->is_blocked = false;
+	outbound_batch_clear(&outbound->batch);
+	udp_sender_restart(&outbound->sender);
+	return true;
+}
+
+/* Server mode: the peer that holds the packet's destination. */
+static bool route_to_peer(struct worker *worker, const struct tunnel_packet *packet)
+{
+	struct datagram_route *route = &worker->outbound.route;
+	struct ip_address destination =
+		ip_address_from_ipv4(load_u32(packet->ip + IPV4_DESTINATION));
+	struct connection *connection =
+		connection_store_find_tunnel_address(worker->forwarding->store, &destination);
+
+	if (connection == NULL) {
+		count(worker, COUNTER_discard_out_unknown_destination, 1);
+		reject_packet(worker, packet->ip, ICMP_QUOTED_SIZE, ICMP_CODE_HOST_UNREACHABLE, 0);
+		return false;
+	}
+	route->peer = connection->peer;
+	route->local = connection_local(connection);
+	if (worker->forwarding->options->log_peers)
+		atomic_fetch_add_explicit(&connection->bytes_out,
+					  packet->data_length +
+						  packet->segments * packet->tcp_header_size,
+					  memory_order_relaxed);
+	return true;
+}
+
+/* Endpoint mode: the packet's own destination, which is remembered for keepalives. */
+static void route_to_destination(struct worker *worker, const struct tunnel_packet *packet)
+{
+	struct datagram_route *route = &worker->outbound.route;
+	enum connection_result result;
+	struct connection *connection;
+
+	memset(route, 0, sizeof(*route));
+	route->peer.address = ip_address_from_ipv4(load_u32(packet->ip + IPV4_DESTINATION));
+	route->peer.port = htons((uint16_t)worker->forwarding->options->endpoint_port);
+	connection = connection_store_obtain(worker->forwarding->store, &route->peer, worker->now,
+					     &result);
+	if (connection == NULL) {
+		/* carried all the same, only without keepalives */
+		count(worker, COUNTER_connections_refused, 1);
+		notices_raise(&worker->forwarding->notices, NOTICE_PEER_REFUSED);
+		return;
+	}
+	if (result == CONNECTION_MADE) {
+		count(worker, COUNTER_connections_made, 1);
+		if (worker->forwarding->options->log_peers)
+			notices_raise(&worker->forwarding->notices, NOTICE_NEWCOMER);
+	}
+	connection_refresh(&connection->last_sent, worker->now);
+	connection_refresh(&connection->last_tcp, worker->now);
+	if (worker->forwarding->options->log_peers)
+		atomic_fetch_add_explicit(&connection->bytes_out,
+					  packet->data_length +
+						  packet->segments * packet->tcp_header_size,
+					  memory_order_relaxed);
+}
+
+/* Puts the rest of the current packet into the batch; false when the socket is full. */
+static bool encapsulate_rest(struct worker *worker)
+{
+	struct outbound *outbound = &worker->outbound;
+
+	for (;;) {
+		outbound->next_segment += encapsulate(&outbound->batch, &outbound->packet,
+						      outbound->next_segment, &outbound->route);
+		if (outbound->next_segment == outbound->packet.segments)
+			return true;
+		if (!flush(worker))
+			return false;
+	}
+}
+
+/* Begins a packet that was accepted. Returns false when the socket is full. */
+static bool forward_packet(struct worker *worker)
+{
+	struct forwarding *forwarding = worker->forwarding;
+	struct outbound *outbound = &worker->outbound;
+	struct tunnel_packet *packet = &outbound->packet;
+
+	outbound->next_segment = packet->segments; /* until it turns out that it is carried */
+	count(worker, COUNTER_out_packets, 1);
+	if (packet->segments > 1)
+		count(worker, COUNTER_out_super_packets, 1);
+	if (atomic_load_explicit(&forwarding->tunnel_address, memory_order_relaxed) == 0) {
+		count(worker, COUNTER_discard_out_no_address, packet->segments);
+		return true;
+	}
+	if (tunnel_packet_segment_size(packet) > forwarding->max_payload) {
+		count(worker, COUNTER_discard_out_too_big, packet->segments);
+		reject_packet(worker, packet->ip, ICMP_QUOTED_SIZE, ICMP_CODE_FRAGMENTATION_NEEDED,
+			      (uint32_t)forwarding->max_payload + IPV4_HEADER_SIZE);
+		return true;
+	}
+	if (!options_server_mode(forwarding->options))
+		route_to_destination(worker, packet);
+	else if (!route_to_peer(worker, packet))
+		return true;
+	outbound->route.tos = packet->tos;
+	outbound->next_segment = 0;
+	return encapsulate_rest(worker);
+}
+
+/* Takes in one packet as it was read. Returns false when the socket is full. */
+static bool take_packet(struct worker *worker, uint8_t *bytes, size_t length)
+{
+	struct virtio_net_hdr vnet = {0};
+	enum packet_verdict verdict;
+
+	if (worker->forwarding->with_vnet_header) {
+		if (length < VNET_HEADER_SIZE) {
+			count(worker, COUNTER_discard_out_length, 1);
+			return true;
+		}
+		memcpy(&vnet, bytes, sizeof(vnet));
+		bytes += VNET_HEADER_SIZE;
+		length -= VNET_HEADER_SIZE;
+	}
+	if (vnet.gso_type == VIRTIO_NET_HDR_GSO_NONE)
+		vnet.gso_size = 0;
+	verdict = tunnel_packet_parse(bytes, length, vnet.gso_size, &worker->outbound.packet);
+	if (verdict == PACKET_IS_TCP)
+		return forward_packet(worker);
+	count(worker, verdict_counter[verdict], 1);
+	if (verdict == PACKET_IS_NOT_TCP)
+		reject_packet(worker, bytes, length, ICMP_CODE_PROTOCOL_UNREACHABLE, 0);
+	return true;
+}
+
+/* Reads until nothing is left or the arena is full. Returns false when the socket is full. */
+static bool read_packets(struct worker *worker)
+{
+	struct outbound *outbound = &worker->outbound;
+
+	for (size_t packets = 0; packets < OUTBOUND_MAX_PACKETS; packets++) {
+		uint8_t *at = outbound->arena + outbound->arena_used;
+		ssize_t length;
+
+		if (outbound->arena_used + OUTBOUND_PACKET_ROOM > OUTBOUND_ARENA_SIZE)
+			return true;
+		length = tun_read(worker->queue, at, OUTBOUND_PACKET_ROOM);
+		/* nothing left; a queue that is gone shows in poll() */
+		if (length < 0)
+			return true;
+		outbound->arena_used += ((size_t)length + 63) & ~(size_t)63;
+		if (!take_packet(worker, at, (size_t)length))
+			return false;
+	}
+	return true;
+}
+
+void outbound_run(struct worker *worker)
+{
+	struct outbound *outbound = &worker->outbound;
+
+	if (outbound->is_blocked) {
+		if (!flush(worker))
+			return;
+		if (outbound->next_segment < outbound->packet.segments && !encapsulate_rest(worker))
+			return;
+	}
+	if (read_packets(worker) && flush(worker))
+		outbound->arena_used = 0;
+}

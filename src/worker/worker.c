@@ -1,0 +1,184 @@
+/* A worker's life; see worker.h for the theory of operation. */
+#include "worker_state.h"
+
+#include "monotonic.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { WATCH_WAKE, WATCH_SOCKET, WATCH_QUEUE, WATCH_COUNT };
+
+struct worker *worker_create(struct forwarding *forwarding, int queue, int socket)
+{
+	struct worker *worker = aligned_alloc(64, (sizeof(*worker) + 63) & ~(size_t)63);
+
+	if (worker == NULL)
+		return NULL;
+	memset(worker, 0, sizeof(*worker));
+	worker->forwarding = forwarding;
+	worker->queue = queue;
+	atomic_store(&worker->next_socket, -1);
+	worker->path_mtu.device = forwarding->options->bind_to_interface;
+	worker->path_mtu.fwmark = forwarding->options->fwmark;
+	worker->inbound.batch.with_vnet_header = forwarding->with_vnet_header;
+	inbound_batch_clear(&worker->inbound.batch);
+	outbound_batch_clear(&worker->outbound.batch);
+	worker->outbound.batch.max_message_segments = forwarding->options->offload
+							      ? MESSAGE_MAX_SEGMENTS
+							      : 1;
+	udp_sender_init(&worker->outbound.sender);
+	worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	worker->outbound.arena = mmap(NULL, OUTBOUND_ARENA_SIZE, PROT_READ | PROT_WRITE,
+				      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	worker->socket = -1;
+	if (worker->wake < 0 || worker->outbound.arena == MAP_FAILED ||
+	    !udp_receiver_init(&worker->inbound.receiver)) {
+		worker_destroy(worker);
+		return NULL;
+	}
+	worker->socket = socket;
+	return worker;
+}
+
+void worker_destroy(struct worker *worker)
+{
+	int next = atomic_load(&worker->next_socket);
+
+	if (worker->wake >= 0)
+		close(worker->wake);
+	if (worker->socket >= 0)
+		close(worker->socket);
+	if (next >= 0)
+		close(next);
+	if (worker->outbound.arena != MAP_FAILED)
+		munmap(worker->outbound.arena, OUTBOUND_ARENA_SIZE);
+	udp_receiver_free(&worker->inbound.receiver);
+	free(worker);
+}
+
+/* A fresh socket may be on another device: offloads get another chance. */
+static void take_new_socket(struct worker *worker)
+{
+	int socket = atomic_exchange(&worker->next_socket, -1);
+	struct outbound *outbound = &worker->outbound;
+
+	if (socket < 0)
+		return;
+	close(worker->socket);
+	worker->socket = socket;
+	outbound->sender.has_given_up_gso = false;
+	outbound->sender.gso_failures = 0;
+	if (worker->forwarding->options->offload)
+		outbound->batch.max_message_segments = MESSAGE_MAX_SEGMENTS;
+}
+
+static void answer_wake(struct worker *worker)
+{
+	eventfd_t ignored;
+
+	(void)eventfd_read(worker->wake, &ignored);
+	take_new_socket(worker);
+}
+
+/* Which events to wait for follows from what is full. */
+static void set_watches(const struct worker *worker, struct pollfd *watches)
+{
+	bool in_blocked = worker->inbound.is_blocked;
+	bool out_blocked = worker->outbound.is_blocked;
+
+	watches[WATCH_SOCKET].fd = worker->socket;
+	watches[WATCH_SOCKET].events = (short)((in_blocked ? 0 : POLLIN) |
+					       (out_blocked ? POLLOUT : 0));
+	watches[WATCH_QUEUE].events = (short)((out_blocked ? 0 : POLLIN) |
+					      (in_blocked ? POLLOUT : 0));
+}
+
+static void clear_socket_error(const struct worker *worker)
+{
+	int error;
+	socklen_t size = sizeof(error);
+
+	/* reading it clears it; without IP_RECVERR it is about nothing that was sent here */
+	(void)getsockopt(worker->socket, SOL_SOCKET, SO_ERROR, &error, &size);
+}
+
+/* One round. Between two calls the thread is offline for RCU. */
+static void carry(struct worker *worker, struct pollfd *watches)
+{
+	short socket = watches[WATCH_SOCKET].revents;
+	short queue = watches[WATCH_QUEUE].revents;
+
+	worker->now = monotonic_seconds();
+	if (socket & POLLERR)
+		clear_socket_error(worker);
+	if (queue & (POLLERR | POLLNVAL)) {
+		watches[WATCH_QUEUE].fd = -1;
+		notices_raise(&worker->forwarding->notices, NOTICE_TUNNEL_GONE);
+		return;
+	}
+	if ((socket & POLLIN) || (queue & POLLOUT))
+		inbound_run(worker);
+	if ((queue & POLLIN) || (socket & POLLOUT))
+		outbound_run(worker);
+}
+
+static void *run(void *argument)
+{
+	struct worker *worker = argument;
+	struct forwarding *forwarding = worker->forwarding;
+	struct pollfd watches[WATCH_COUNT] = {
+		[WATCH_WAKE] = {.fd = worker->wake, .events = POLLIN},
+		[WATCH_QUEUE] = {.fd = worker->queue},
+	};
+
+	urcu_qsbr_register_thread();
+	while (!atomic_load_explicit(&forwarding->is_stopping, memory_order_relaxed)) {
+		int ready;
+
+		set_watches(worker, watches);
+		urcu_qsbr_thread_offline();
+		ready = poll(watches, WATCH_COUNT, -1);
+		urcu_qsbr_thread_online();
+		if (ready <= 0)
+			continue;
+		if (watches[WATCH_WAKE].revents & POLLIN)
+			answer_wake(worker);
+		else
+			carry(worker, watches);
+	}
+	urcu_qsbr_unregister_thread();
+	return NULL;
+}
+
+int worker_start(struct worker *worker)
+{
+	return pthread_create(&worker->thread, NULL, run, worker);
+}
+
+void worker_join(struct worker *worker)
+{
+	pthread_join(worker->thread, NULL);
+}
+
+void worker_wake(struct worker *worker)
+{
+	(void)eventfd_write(worker->wake, 1);
+}
+
+void worker_replace_socket(struct worker *worker, int socket)
+{
+	int unused = atomic_exchange(&worker->next_socket, socket);
+
+	if (unused >= 0)
+		close(unused);
+	worker_wake(worker);
+}
+
+const struct counters *worker_counters(const struct worker *worker)
+{
+	return &worker->counters;
+}
