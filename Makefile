@@ -1,5 +1,6 @@
 # make                    builds build/udp-encap-tun
 # make unit               builds and runs the unit tests
+# make bench              builds what the measurements compare with
 # make install            into $(DESTDIR)$(PREFIX)
 # make WITH_JEMALLOC=no   without jemalloc, for machines whose page size its package does not fit
 # make SANITIZE=yes       with AddressSanitizer and UndefinedBehaviorSanitizer, into build/sanitized
@@ -30,7 +31,7 @@ OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 UNIT_TESTS := $(patsubst tests/unit/test_%.c,$(BUILD)/unit/test_%,$(wildcard tests/unit/test_*.c))
 UNIT_SHARED := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/unit/test_%.c,$(wildcard tests/unit/*.c)))
 
-.PHONY: all unit unit-build install clean
+.PHONY: all unit unit-build bench install clean
 all: $(BUILD)/udp-encap-tun
 
 $(BUILD)/udp-encap-tun: $(OBJECTS)
@@ -46,6 +47,11 @@ $(BUILD)/unit/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_SHARED) $(filter-out $
 
 $(BUILD)/tests/unit/%.o: ALL_CFLAGS += -Isrc
 
+$(BUILD)/minimal-loop: $(BUILD)/bench/minimal_loop.o $(BUILD)/src/packet/checksum.o
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
+
+bench: all $(BUILD)/minimal-loop
+
 unit-build: $(UNIT_TESTS)
 
 unit: $(UNIT_TESTS)
@@ -58,4 +64,4 @@ clean:
 	rm -rf build
 
 .SECONDARY:
--include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/tests/unit/*.d)
+-include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/tests/unit/*.d $(BUILD)/bench/*.d)

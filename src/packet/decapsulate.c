@@ -201,6 +201,17 @@ static uint16_t full_checksum(const struct inbound_batch *batch,
 	return (uint16_t)~checksum_fold(checksum_add(sum, segment->data, segment->length));
 }
 
+/* An iovec has no const, though writev() only reads. */
+static void *without_const(const uint8_t *data)
+{
+	union {
+		const uint8_t *from;
+		void *to;
+	} pointer = {.from = data};
+
+	return pointer.to;
+}
+
 size_t inbound_packet_finish(struct inbound_batch *batch, size_t index, struct iovec *iov)
 {
 	struct inbound_packet *packet = &batch->packets[index];
@@ -225,7 +236,7 @@ size_t inbound_packet_finish(struct inbound_batch *batch, size_t index, struct i
 	if (packet->data_length == 0)
 		return count;
 	for (; count <= packet->segments; count++) {
-		iov[count].iov_base = (void *)(uintptr_t)batch->segments[segment].data;
+		iov[count].iov_base = without_const(batch->segments[segment].data);
 		iov[count].iov_len = batch->segments[segment].length;
 		segment = batch->segments[segment].next;
 	}

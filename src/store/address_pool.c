@@ -291,7 +291,7 @@ void address_pool_refill_reserve(struct address_pool *pool, uint32_t now)
 		}
 		rank[at] = slot_rank;
 		best[at] = offset;
-		if (rank[POOL_RESERVE_SIZE - 1] == UINT32_MAX && count == POOL_RESERVE_SIZE)
+		if (count == POOL_RESERVE_SIZE && rank[count - 1] == UINT32_MAX)
 			break;
 	}
 	for (size_t i = 0; i < POOL_RESERVE_SIZE; i++)
