@@ -38,6 +38,7 @@
 	X(quarantine_cut_short, "tunnel addresses given to another peer before their time")        \
 	X(backpressure_udp, "times that the UDP socket was full")                                  \
 	X(backpressure_tun, "times that the tunnel interface was full")                            \
+	X(out_ce_marked, "super-packets marked (ECN) to shorten a queue that stands")              \
 	X(gso_fallbacks, "messages whose segments had to go out singly")                           \
 	X(icmp_sent, "ICMP errors sent to inner senders")                                          \
 	X(icmp_suppressed, "ICMP errors not sent: rate limit")                                     \
@@ -58,6 +59,7 @@
 	X(discard_out_no_address, "the tunnel interface has no IPv4 address")                      \
 	X(discard_out_unknown_destination, "tunnel addresses that belong to no peer")              \
 	X(discard_out_too_big, "segments larger than the path or --mtu allows")                    \
+	X(discard_out_standing_queue, "segments dropped to shorten a queue that stands")           \
 	X(discard_out_unreachable, "no route, no neighbour, or the device is down or gone")        \
 	X(discard_out_refused_locally, "refused by the local firewall")                            \
 	X(discard_out_send_error, "other errors of the send call")

@@ -1,17 +1,26 @@
-/* Monotonic time in whole seconds, as the store and the expiry use it. */
+/* Monotonic time, as the store, the expiry and the workers use it. */
 #ifndef UDP_ENCAP_TUN_MONOTONIC_H
 #define UDP_ENCAP_TUN_MONOTONIC_H
 
 #include <stdint.h>
 #include <time.h>
 
-/** Now, in seconds, never 0 (which stands for "never"). Any thread; no system call (vDSO). */
-static inline uint32_t monotonic_seconds(void)
+/**
+ * Now, in milliseconds, to a few of them. Never 0, which stands for "never". Any thread; no system
+ * call (vDSO).
+ */
+static inline uint64_t monotonic_milliseconds(void)
 {
 	struct timespec now = {0};
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return (uint32_t)now.tv_sec + 1;
+	return ((uint64_t)now.tv_sec + 1) * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/** Now, in seconds, never 0. Any thread; no system call. */
+static inline uint32_t monotonic_seconds(void)
+{
+	return (uint32_t)(monotonic_milliseconds() / 1000);
 }
 
 /**

@@ -20,14 +20,6 @@ enum {
 
 enum { WATCH_SIGNALS, WATCH_MONITOR, WATCH_NOTICES, WATCH_COUNT };
 
-uint64_t control_milliseconds(void)
-{
-	struct timespec now = {0};
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static int open_signals(void)
 {
 	sigset_t handled;
@@ -114,7 +106,7 @@ static bool answer_notices(struct control *control)
 {
 	struct notices *notices = &control->forwarding->notices;
 	uint32_t raised = notices_raised(notices);
-	uint64_t now = control_milliseconds();
+	uint64_t now = monotonic_milliseconds();
 
 	if (raised & NOTICE_TUNNEL_GONE)
 		return false;
@@ -160,7 +152,7 @@ static uint64_t earlier(uint64_t deadline, uint64_t other)
 /* Milliseconds until something is due. */
 static int time_to_sleep(const struct control *control)
 {
-	uint64_t now = control_milliseconds();
+	uint64_t now = monotonic_milliseconds();
 	uint64_t deadline = control->sweep_at;
 
 	deadline = earlier(deadline, control->refusals_quiet_until);
@@ -201,7 +193,7 @@ enum control_outcome control_run(struct control *control)
 			return CONTROL_LOST_TUNNEL;
 		if (!answer_notices(control))
 			return CONTROL_LOST_TUNNEL;
-		if (control_milliseconds() >= control->sweep_at)
+		if (monotonic_milliseconds() >= control->sweep_at)
 			housekeeping_sweep(control);
 	}
 }

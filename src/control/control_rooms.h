@@ -4,9 +4,6 @@
 
 #include "control.h"
 
-/** Monotonic milliseconds. */
-uint64_t control_milliseconds(void);
-
 /* watch.c: interfaces */
 
 /** Looks at both interfaces again and follows what changed; false: the tunnel interface is gone. */

@@ -107,7 +107,7 @@ void housekeeping_sweep(struct control *control)
 					 server_mode ? server_entry_is_over : destination_is_over,
 					 log_expired, &sweep);
 	counter_add(&control->counters, COUNTER_connections_expired, removed);
-	control->sweep_at = control_milliseconds() + (uint64_t)sweep.next * 1000;
+	control->sweep_at = monotonic_milliseconds() + (uint64_t)sweep.next * 1000;
 }
 
 static void log_newcomer(const struct connection *connection, void *argument)

@@ -7,10 +7,10 @@
 
 enum {
 	/*
-	 * Packets that may wait in a queue of the tunnel interface. A tunnel takes TCP's own limit
-	 * on what it has in local queues away, so this is what bounds the delay on a slow link.
+	 * Packets that may wait in a queue of the tunnel interface: room for a burst of a thousand
+	 * connections. It bounds no delay, which standing_queue.h does.
 	 */
-	TUNNEL_QUEUE_LENGTH = 500,
+	TUNNEL_QUEUE_LENGTH = 1000,
 };
 
 static void set_queue_length(const char *name)

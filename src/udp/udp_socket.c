@@ -15,7 +15,7 @@ enum {
 	 * fractions of a millisecond; small enough that a slow link's backlog waits where TCP can
 	 * see it.
 	 */
-	SEND_BUFFER_SIZE = 256 * 1024,
+	SEND_BUFFER_SIZE = 128 * 1024,
 	/* What may arrive while a worker is held up; the kernel doubles it as well. */
 	RECEIVE_BUFFER_SIZE = 4 * 1024 * 1024,
 };

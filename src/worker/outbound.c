@@ -110,6 +110,7 @@ static bool flush(struct worker *worker)
 	if (outcome == SEND_IS_BLOCKED) {
 		if (!outbound->is_blocked)
 			count(worker, COUNTER_backpressure_udp, 1);
+		standing_queue_blocked(&outbound->queue, worker->milliseconds);
 		outbound->is_blocked = true;
 		return false;
 	}
@@ -190,6 +191,24 @@ static bool encapsulate_rest(struct worker *worker)
 	}
 }
 
+/* Tells TCP to slow down: by a mark on this packet where both ends know ECN, else by a lost
+ * segment. */
+static void signal_standing_queue(struct worker *worker)
+{
+	struct outbound *outbound = &worker->outbound;
+
+	if (outbound->packet.data_length == 0 ||
+	    !standing_queue_signal(&outbound->queue, worker->milliseconds))
+		return;
+	if (outbound->packet.tos & IPV4_ECN) {
+		outbound->route.tos |= IPV4_ECN_CE;
+		count(worker, COUNTER_out_ce_marked, 1);
+		return;
+	}
+	outbound->next_segment = 1;
+	count(worker, COUNTER_discard_out_standing_queue, 1);
+}
+
 /* Begins a packet that was accepted. Returns false when the socket is full. */
 static bool forward_packet(struct worker *worker)
 {
@@ -217,6 +236,7 @@ static bool forward_packet(struct worker *worker)
 		return true;
 	outbound->route.tos = packet->tos;
 	outbound->next_segment = 0;
+	signal_standing_queue(worker);
 	return encapsulate_rest(worker);
 }
 
@@ -258,9 +278,11 @@ static bool read_packets(struct worker *worker)
 		if (outbound->arena_used + OUTBOUND_PACKET_ROOM > OUTBOUND_ARENA_SIZE)
 			return true;
 		length = tun_read(worker->queue, at, OUTBOUND_PACKET_ROOM);
-		/* nothing left; a queue that is gone shows in poll() */
-		if (length < 0)
+		if (length < 0) {
+			/* nothing left; a queue that is gone shows in poll() */
+			standing_queue_emptied(&outbound->queue);
 			return true;
+		}
 		outbound->arena_used += ((size_t)length + 63) & ~(size_t)63;
 		if (!take_packet(worker, at, (size_t)length))
 			return false;

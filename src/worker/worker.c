@@ -112,7 +112,8 @@ static void carry(struct worker *worker, struct pollfd *watches)
 	short socket = watches[WATCH_SOCKET].revents;
 	short queue = watches[WATCH_QUEUE].revents;
 
-	worker->now = monotonic_seconds();
+	worker->milliseconds = monotonic_milliseconds();
+	worker->now = (uint32_t)(worker->milliseconds / 1000);
 	if (socket & POLLERR)
 		clear_socket_error(worker);
 	if (queue & (POLLERR | POLLNVAL)) {

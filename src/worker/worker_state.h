@@ -5,6 +5,7 @@
 
 #include "decapsulate.h"
 #include "path_mtu.h"
+#include "standing_queue.h"
 #include "udp_receiver.h"
 #include "udp_sender.h"
 #include "worker.h"
@@ -25,6 +26,7 @@ struct outbound {
 	struct datagram_route route;
 	size_t next_segment; /* of that packet; packet.segments: there is none */
 	size_t arena_used;
+	struct standing_queue queue;
 	struct udp_sender sender;
 	struct outbound_batch batch;
 	uint8_t *arena; /* packets as they were read, until their segments were sent */
@@ -47,7 +49,8 @@ struct worker {
 	int socket;
 	int wake; /* eventfd */
 	_Atomic int next_socket;
-	uint32_t now; /* monotonic seconds, read once a round */
+	uint64_t milliseconds; /* monotonic, read once a round */
+	uint32_t now;	       /* the same in seconds */
 	uint32_t icmp_second;
 	uint32_t icmp_left; /* ICMP errors that may still be sent in that second */
 	pthread_t thread;
