@@ -133,6 +133,9 @@ bool connection_store_set_pool(struct connection_store *store, const struct pool
 			       uint32_t now, connection_removed *removed, void *argument,
 			       uint32_t *lost);
 
+/** Peers that the pool has addresses for, 0 without one. Control thread. */
+uint32_t connection_store_pool_capacity(const struct connection_store *store);
+
 /** Refills the pool's reserve after a refusal. Control thread. */
 void connection_store_refill_reserve(struct connection_store *store, uint32_t now);
 

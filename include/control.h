@@ -27,9 +27,8 @@ struct control {
 	unsigned wan_index; /* of the bound device, 0: it is not there */
 	uint32_t wan_mtu;
 	struct link_addresses addresses; /* of the tunnel interface */
-	bool has_pool;
-	bool has_given_address; /* --address was added by us */
-	bool has_added_route;	/* to --peer-pool */
+	bool has_given_address;		 /* --address was added by us */
+	bool has_added_route;		 /* to --peer-pool */
 	bool wants_new_sockets; /* the bound device is another one now, and opening them failed */
 
 	uint64_t sweep_at; /* milliseconds; 0: not needed */

@@ -31,6 +31,22 @@ static bool has_same_addresses(const struct link_addresses *a, const struct link
 	return true;
 }
 
+static void log_pool(const struct control *control, const struct ip_prefix *pool)
+{
+	uint32_t capacity = connection_store_pool_capacity(control->forwarding->store);
+	unsigned length = pool->length - (unsigned)IPV4_MAPPED_BITS;
+	char text[IP_ADDRESS_TEXT_SIZE];
+
+	ip_address_text(&pool->address, text);
+	if (capacity > 0)
+		log_info("tunnel addresses come from %s/%u: room for %u peers", text, length,
+			 capacity);
+	else
+		log_warning("%s/%u has no room for a single peer: give %s a larger subnet, or set "
+			    "--peer-pool",
+			    text, length, control->tun->name);
+}
+
 /* Server mode: where tunnel addresses come from, as the interface is now. */
 static void follow_pool(struct control *control)
 {
@@ -53,7 +69,7 @@ static void follow_pool(struct control *control)
 		log_error("no memory for the pool of tunnel addresses: it stays as it was");
 		return;
 	}
-	control->has_pool = true;
+	log_pool(control, &range.prefix);
 	if (lost > 0) {
 		counter_add(&control->counters, COUNTER_connections_dropped, lost);
 		log_warning("the tunnel interface's subnet changed: %u peers had addresses outside "

@@ -414,6 +414,11 @@ bool connection_store_set_pool(struct connection_store *store, const struct pool
 	return true;
 }
 
+uint32_t connection_store_pool_capacity(const struct connection_store *store)
+{
+	return store->pool != NULL ? address_pool_capacity(store->pool) : 0;
+}
+
 void connection_store_refill_reserve(struct connection_store *store, uint32_t now)
 {
 	if (store->pool != NULL)
