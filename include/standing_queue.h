@@ -17,13 +17,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { STANDING_QUEUE_INTERVAL = 100 /* milliseconds, RFC 8289 section 3.2 */ };
+enum {
+	STANDING_QUEUE_INTERVAL = 100, /* milliseconds, RFC 8289 section 3.2 */
+	STANDING_QUEUE_BALANCE_LIMIT = 16,
+};
 
 struct standing_queue {
 	uint64_t next_signal; /* milliseconds, 0: the socket was not full since the queue was empty
 			       */
 	uint32_t signals;     /* since the queue was empty */
 	uint32_t root;	      /* square root of it, rounded up */
+	int balance;	      /* rounds that ended with a full socket, less those that did not */
 };
 
 /** The queue was found empty. */
@@ -32,12 +36,21 @@ static inline void standing_queue_emptied(struct standing_queue *queue)
 	queue->next_signal = 0;
 }
 
+/** A round ended with all that was read sent. */
+static inline void standing_queue_sent(struct standing_queue *queue)
+{
+	if (queue->balance > -STANDING_QUEUE_BALANCE_LIMIT)
+		queue->balance--;
+}
+
 /**
- * The socket was found full.
+ * A round ended with the socket full.
  * @now: milliseconds, never 0
  */
 static inline void standing_queue_blocked(struct standing_queue *queue, uint64_t now)
 {
+	if (queue->balance < STANDING_QUEUE_BALANCE_LIMIT)
+		queue->balance++;
 	if (queue->next_signal != 0)
 		return;
 	queue->next_signal = now + STANDING_QUEUE_INTERVAL;
@@ -48,7 +61,7 @@ static inline void standing_queue_blocked(struct standing_queue *queue, uint64_t
 /** True when the next segment is to carry the signal. */
 static inline bool standing_queue_signal(struct standing_queue *queue, uint64_t now)
 {
-	if (queue->next_signal == 0 || now < queue->next_signal)
+	if (queue->next_signal == 0 || now < queue->next_signal || queue->balance <= 0)
 		return false;
 	queue->signals++;
 	if (queue->root * queue->root < queue->signals)

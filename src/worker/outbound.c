@@ -300,6 +300,8 @@ void outbound_run(struct worker *worker)
 		if (outbound->next_segment < outbound->packet.segments && !encapsulate_rest(worker))
 			return;
 	}
-	if (read_packets(worker) && flush(worker))
+	if (read_packets(worker) && flush(worker)) {
+		standing_queue_sent(&outbound->queue);
 		outbound->arena_used = 0;
+	}
 }
