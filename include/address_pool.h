@@ -57,7 +57,7 @@ struct address_pool {
 	uint32_t first;	     /* the last 32 bits of the prefix's first address, host byte order */
 	uint32_t size;	     /* addresses in use, from the first on */
 	uint32_t quarantine; /* seconds */
-	_Atomic uint32_t reserve[POOL_RESERVE_SIZE]; /* offset + 1, 0: taken */
+	_Atomic uint64_t reserve[POOL_RESERVE_SIZE]; /* freed_at << 32 | offset + 1, 0: taken */
 	struct pool_slot *slots;
 };
 

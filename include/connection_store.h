@@ -140,8 +140,9 @@ uint32_t connection_store_pool_capacity(const struct connection_store *store);
 void connection_store_refill_reserve(struct connection_store *store, uint32_t now);
 
 /**
- * Takes the entries that were made since the last call, oldest first. Control thread, the only one
- * that removes, so the entries stay valid until it does. Only with `lists_newcomers`.
+ * Takes the entries that were made since the last call, oldest first; one that was removed in the
+ * meantime is left out. May be called from a `removed` callback. Control thread, the only one that
+ * removes, so the entries stay valid until it does. Only with `lists_newcomers`.
  */
 void connection_store_take_newcomers(struct connection_store *store,
 				     void (*came)(const struct connection *connection,

@@ -102,7 +102,6 @@ void housekeeping_sweep(struct control *control)
 	bool server_mode = options_server_mode(forwarding->options);
 	uint32_t removed;
 
-	housekeeping_log_newcomers(control);
 	removed = connection_store_sweep(forwarding->store, sweep.now,
 					 server_mode ? server_entry_is_over : destination_is_over,
 					 log_expired, &sweep);
@@ -130,13 +129,15 @@ void housekeeping_log_newcomers(struct control *control)
 
 void housekeeping_log_removed(const struct connection *connection, void *argument)
 {
-	const struct control *control = argument;
+	struct control *control = argument;
 	char peer[PEER_TEXT_SIZE], address[IP_ADDRESS_TEXT_SIZE];
 	const struct options *options = control->forwarding->options;
 	bool server_mode = options_server_mode(options);
 
 	if (!options->log_peers)
 		return;
+	/* it may have come just before it went */
+	housekeeping_log_newcomers(control);
 	log_info("peer %s went after %u s%s%s, %llu bytes in, %llu bytes out",
 		 peer_text(&connection->peer, peer),
 		 seconds_since(connection->made, monotonic_seconds()),

@@ -63,7 +63,6 @@ static void follow_pool(struct control *control)
 
 	for (size_t i = 0; i < addresses->count; i++)
 		range.reserved[range.reserved_count++] = addresses->prefixes[i].address;
-	housekeeping_log_newcomers(control);
 	if (!connection_store_set_pool(control->forwarding->store, &range, monotonic_seconds(),
 				       housekeeping_log_removed, control, &lost)) {
 		log_error("no memory for the pool of tunnel addresses: it stays as it was");

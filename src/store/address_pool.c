@@ -198,20 +198,31 @@ static struct pool_search search_from(const struct address_pool *pool, uint32_t 
 	return found;
 }
 
+static uint64_t reserve_entry(const struct address_pool *pool, uint32_t offset)
+{
+	uint64_t freed_at = atomic_load_explicit(&pool->slots[offset].freed_at,
+						 memory_order_relaxed);
+
+	return freed_at << 32 | (offset + 1);
+}
+
 static enum pool_claim claim_from_reserve(struct address_pool *pool, uint32_t fingerprint,
 					  uint32_t now, uint32_t *offset)
 {
 	for (size_t i = 0; i < POOL_RESERVE_SIZE; i++) {
 		enum slot_state state;
-		uint32_t entry;
+		uint64_t entry;
 
 		if (atomic_load_explicit(&pool->reserve[i], memory_order_relaxed) == 0)
 			continue;
 		entry = atomic_exchange_explicit(&pool->reserve[i], 0, memory_order_relaxed);
 		if (entry == 0)
 			continue;
-		*offset = entry - 1;
+		*offset = (uint32_t)entry - 1;
 		state = slot_state(pool, &pool->slots[*offset], fingerprint, now);
+		/* held and freed again since then: others may have been free for longer */
+		if (state == SLOT_TAKEN || entry != reserve_entry(pool, *offset))
+			continue;
 		if (address_pool_claim_offset(pool, *offset))
 			return state == SLOT_IN_QUARANTINE ? POOL_CLAIMED_IN_QUARANTINE
 							   : POOL_CLAIMED;
@@ -295,7 +306,8 @@ void address_pool_refill_reserve(struct address_pool *pool, uint32_t now)
 			break;
 	}
 	for (size_t i = 0; i < POOL_RESERVE_SIZE; i++)
-		atomic_store_explicit(&pool->reserve[i], i < count ? best[i] + 1 : 0,
+		atomic_store_explicit(&pool->reserve[i],
+				      i < count ? reserve_entry(pool, best[i]) : 0,
 				      memory_order_relaxed);
 }
 

@@ -20,6 +20,10 @@ struct connection_store {
 	_Atomic uint32_t touched;		 /* entries used at least once */
 	_Atomic uint32_t count;
 	_Atomic uint32_t newcomers; /* index + 1 of the youngest */
+	/* Newcomers that the control thread has taken over but not told of yet, oldest first. Only
+	 * it touches these, and the entries' links once they are in here. */
+	uint32_t oldest_untold; /* index + 1 */
+	uint32_t youngest_untold;
 };
 
 static unsigned long power_of_two(uint32_t at_least)
@@ -321,6 +325,50 @@ static bool is_live(const struct connection *entry)
 	return atomic_load_explicit(&entry->is_live, memory_order_acquire);
 }
 
+/* Moves what the workers listed, youngest first, to the end of the control thread's own list. */
+static void take_over_newcomers(struct connection_store *store)
+{
+	/* acquire pairs with list_newcomer()'s release: the entries are complete */
+	uint32_t youngest = atomic_exchange_explicit(&store->newcomers, 0, memory_order_acquire);
+	uint32_t last = youngest;
+	uint32_t oldest = 0;
+
+	while (youngest != 0) {
+		struct connection *entry = &store->entries[youngest - 1];
+		uint32_t older = entry->next_newcomer;
+
+		entry->next_newcomer = oldest;
+		oldest = youngest;
+		youngest = older;
+	}
+	if (oldest == 0)
+		return;
+	if (store->youngest_untold != 0)
+		store->entries[store->youngest_untold - 1].next_newcomer = oldest;
+	else
+		store->oldest_untold = oldest;
+	store->youngest_untold = last;
+}
+
+/* Entries that went are about to be used again: they must not stand in a list. */
+static void forget_newcomers_that_went(struct connection_store *store)
+{
+	uint32_t *link = &store->oldest_untold;
+
+	take_over_newcomers(store);
+	store->youngest_untold = 0;
+	while (*link != 0) {
+		struct connection *entry = &store->entries[*link - 1];
+
+		if (!is_live(entry)) {
+			*link = entry->next_newcomer;
+			continue;
+		}
+		store->youngest_untold = *link;
+		link = &entry->next_newcomer;
+	}
+}
+
 uint32_t connection_store_sweep(struct connection_store *store, uint32_t now,
 				connection_verdict *verdict, connection_removed *removed,
 				void *argument)
@@ -340,8 +388,11 @@ uint32_t connection_store_sweep(struct connection_store *store, uint32_t now,
 		going = i + 1;
 		count++;
 	}
-	if (count > 0)
+	if (count > 0) {
+		/* a worker that made one of them has also listed it when this returns */
 		urcu_qsbr_synchronize_rcu();
+		forget_newcomers_that_went(store);
+	}
 	while (going != 0) {
 		struct connection *entry = &store->entries[going - 1];
 
@@ -430,22 +481,12 @@ void connection_store_take_newcomers(struct connection_store *store,
 						  void *argument),
 				     void *argument)
 {
-	/* acquire pairs with list_newcomer()'s release: the entries are complete */
-	uint32_t youngest = atomic_exchange_explicit(&store->newcomers, 0, memory_order_acquire);
-	uint32_t oldest = 0;
+	take_over_newcomers(store);
+	while (store->oldest_untold != 0) {
+		const struct connection *entry = &store->entries[store->oldest_untold - 1];
 
-	while (youngest != 0) {
-		struct connection *entry = &store->entries[youngest - 1];
-		uint32_t older = entry->next_newcomer;
-
-		entry->next_newcomer = oldest;
-		oldest = youngest;
-		youngest = older;
-	}
-	while (oldest != 0) {
-		const struct connection *entry = &store->entries[oldest - 1];
-
-		oldest = entry->next_newcomer;
+		store->oldest_untold = entry->next_newcomer;
 		came(entry, argument);
 	}
+	store->youngest_untold = 0;
 }
