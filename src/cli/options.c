@@ -49,7 +49,7 @@ static const struct option_description descriptions[] = {
 	{"endpoint-port", 'e', KIND_NUMBER, BOTH_MODES, false, AT(endpoint_port), 1, 65535, "PORT",
 	 "remote port; without it: server mode"},
 	{"threads", 't', KIND_NUMBER, BOTH_MODES, false, AT(threads), 1, MAX_THREADS, "N",
-	 "workers with a queue and a socket each (server: one per CPU; else 1)"},
+	 "workers, a queue and a socket each (server: one per CPU, else: 1)"},
 	{"address", 0, KIND_PREFIX, BOTH_MODES, false, AT(address), 0, 0, "CIDR",
 	 "give the tunnel interface this address and bring it up"},
 	{"mtu", 0, KIND_NUMBER, BOTH_MODES, false, AT(mtu), MIN_TUNNEL_MTU, MAX_TUNNEL_MTU, "N",
