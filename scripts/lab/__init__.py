@@ -1,0 +1,23 @@
+"""A laboratory of network namespaces on one machine, for the demonstration, the tests and the
+benchmarks: hosts, cables, background programs and tunnels that vanish with it, and the scenes that
+are made of them.
+
+    with lab.Laboratory() as laboratory:
+        scene = lab.pair(laboratory)
+        scene.server.start("iperf3", "--server")
+
+It needs root, and a Python of 3.11 or newer; nothing in it has a route out of the machine.
+"""
+
+from .laboratory import CommandFailed, Host, Interrupted, Laboratory
+from .multipath import TunnelledMultipath, multipath
+from .process import Process
+from .scenes import MultiWan, Nated, Pair, PairRouted, multiwan, nated, pair, pair_routed
+from .tunnel import Tunnel
+from .waiting import wait_until
+
+__all__ = [
+    "CommandFailed", "Host", "Interrupted", "Laboratory", "MultiWan", "Nated", "Pair",
+    "PairRouted", "Process", "Tunnel", "TunnelledMultipath", "multipath", "multiwan", "nated",
+    "pair", "pair_routed", "wait_until",
+]

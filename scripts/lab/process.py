@@ -1,0 +1,104 @@
+"""A program that runs in the background on a host of the laboratory."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from signal import SIGTERM
+from typing import TYPE_CHECKING
+
+from .waiting import wait_until
+
+if TYPE_CHECKING:
+    from .laboratory import Host
+
+
+class Process:
+    """What Host.start returns. Its output goes to two files, where it can be read at any time.
+    The laboratory ends it if nobody else does."""
+
+    def __init__(self, host: "Host", command: Sequence[object], name: str | None = None,
+                 env: dict[str, str] | None = None):
+        self.command = host.command(command)
+        self.name = f"{host.name}-{name or Path(str(command[0])).name}"
+        files = host.laboratory.new_file(self.name)
+        self._output = files.with_suffix(".output")
+        self._errors = files.with_suffix(".errors")
+        with open(self._output, "wb") as output, open(self._errors, "wb") as errors:
+            # A session of its own: Ctrl-C is for the laboratory, which ends its programs itself.
+            self._popen = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
+                env=None if env is None else {**os.environ, **env}, start_new_session=True)
+        host.laboratory.processes.append(self)
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._popen.poll() is None
+
+    def output(self) -> str:
+        return self._output.read_text(errors="replace")
+
+    def errors(self) -> str:
+        return self._errors.read_text(errors="replace")
+
+    def wait(self, timeout: float = 60) -> int:
+        """Wait for the end and return the exit status, negative for a signal."""
+        try:
+            return self._popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(f"{self.name} did not end within {timeout} s\n"
+                               + self.everything()) from None
+
+    def expect(self, text: str, timeout: float = 10, stream: str = "errors",
+               occurrence: int = 1) -> None:
+        """Wait until the text stands in the stream ("errors" or "output") that many times."""
+        read = {"errors": self.errors, "output": self.output}[stream]
+
+        def there() -> bool:
+            ended = not self.alive  # asked before reading: what it wrote last still counts
+            if read().count(text) >= occurrence:
+                return True
+            if ended:
+                raise RuntimeError(f"{self.name} ended with status {self._popen.returncode} "
+                                   f"before it said {text!r}\n" + self.everything())
+            return False
+
+        try:
+            wait_until(there, timeout)
+        except TimeoutError:
+            raise TimeoutError(f"{self.name} did not say {text!r} within {timeout} s\n"
+                               + self.everything()) from None
+
+    def signal(self, sig: int) -> None:
+        self._popen.send_signal(sig)
+
+    def stop(self, sig: int = SIGTERM, timeout: float = 10) -> int:
+        """End it with a signal and return its exit status; one that does not end is killed."""
+        self.signal(sig)
+        try:
+            return self.wait(timeout)
+        except TimeoutError:
+            self._popen.kill()
+            self._popen.wait()
+            raise
+
+    def cpu_seconds(self) -> tuple[float, float]:
+        """Processor time so far, of all its threads: (user, system)."""
+        stat = Path(f"/proc/{self.pid}/stat").read_text()
+        after_name = stat.rpartition(")")[2].split()
+        tick = os.sysconf("SC_CLK_TCK")
+        return int(after_name[11]) / tick, int(after_name[12]) / tick
+
+    def rss(self) -> int:
+        """Resident memory in bytes."""
+        pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def everything(self) -> str:
+        """The command and all that it wrote, for error messages."""
+        return (f"command: {' '.join(self.command)}\n"
+                f"--- standard output\n{self.output()}--- standard error\n{self.errors()}")
