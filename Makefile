@@ -59,6 +59,7 @@ unit: $(UNIT_TESTS)
 
 install: $(BUILD)/udp-encap-tun
 	install -D -m 755 $(BUILD)/udp-encap-tun $(DESTDIR)$(PREFIX)/sbin/udp-encap-tun
+	install -D -m 644 doc/udp-encap-tun.8 $(DESTDIR)$(PREFIX)/share/man/man8/udp-encap-tun.8
 
 clean:
 	rm -rf build

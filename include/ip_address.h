@@ -74,6 +74,9 @@ bool ip_prefix_contains(const struct ip_prefix *prefix, const struct ip_address 
 /** True when every address of `inner` lies in `outer`. Any thread. */
 bool ip_prefix_covers(const struct ip_prefix *outer, const struct ip_prefix *inner);
 
+/** The network of a prefix: its first address, without the host part. Any thread. */
+struct ip_address ip_prefix_network(const struct ip_prefix *prefix);
+
 /**
  * Reads an IPv4 prefix in CIDR notation ("10.0.0.1/24"); the host part is kept.
  * Returns false when the text is no such prefix. Any thread.

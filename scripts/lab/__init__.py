@@ -13,11 +13,11 @@ from .laboratory import CommandFailed, Host, Interrupted, Laboratory
 from .multipath import TunnelledMultipath, multipath
 from .process import Process
 from .scenes import MultiWan, Nated, Pair, PairRouted, multiwan, nated, pair, pair_routed
-from .tunnel import Tunnel
+from .tunnel import BUILT_HERE, Tunnel
 from .waiting import wait_until
 
 __all__ = [
-    "CommandFailed", "Host", "Interrupted", "Laboratory", "MultiWan", "Nated", "Pair",
+    "BUILT_HERE", "CommandFailed", "Host", "Interrupted", "Laboratory", "MultiWan", "Nated", "Pair",
     "PairRouted", "Process", "Tunnel", "TunnelledMultipath", "multipath", "multiwan", "nated",
     "pair", "pair_routed", "wait_until",
 ]

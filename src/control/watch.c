@@ -35,9 +35,10 @@ static void log_pool(const struct control *control, const struct ip_prefix *pool
 {
 	uint32_t capacity = connection_store_pool_capacity(control->forwarding->store);
 	unsigned length = pool->length - (unsigned)IPV4_MAPPED_BITS;
+	struct ip_address network = ip_prefix_network(pool);
 	char text[IP_ADDRESS_TEXT_SIZE];
 
-	ip_address_text(&pool->address, text);
+	ip_address_text(&network, text);
 	if (capacity > 0)
 		log_info("tunnel addresses come from %s/%u: room for %u peers", text, length,
 			 capacity);

@@ -84,21 +84,12 @@ int link_remove_address(unsigned index, const struct ip_prefix *address)
 	return change_address(index, address, RTM_DELADDR, 0);
 }
 
-/* The network of a prefix: its address without the host part, network byte order. */
-static uint32_t network_of(const struct ip_prefix *prefix)
-{
-	struct ip_address network = prefix->address;
-
-	for (size_t bit = prefix->length; bit < 8 * sizeof(network.bytes); bit++)
-		network.bytes[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
-	return ip_address_ipv4(&network);
-}
-
 static int change_route(unsigned index, const struct ip_prefix *prefix, uint16_t type,
 			uint16_t flags)
 {
 	char buffer[512];
 	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct ip_address network = ip_prefix_network(prefix);
 	struct rtmsg *route;
 
 	request->nlmsg_type = type;
@@ -110,7 +101,7 @@ static int change_route(unsigned index, const struct ip_prefix *prefix, uint16_t
 	route->rtm_protocol = RTPROT_STATIC;
 	route->rtm_scope = RT_SCOPE_LINK;
 	route->rtm_type = RTN_UNICAST;
-	mnl_attr_put_u32(request, RTA_DST, network_of(prefix));
+	mnl_attr_put_u32(request, RTA_DST, ip_address_ipv4(&network));
 	mnl_attr_put_u32(request, RTA_OIF, index);
 	return rtnetlink_talk(request, NULL, NULL);
 }

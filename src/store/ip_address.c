@@ -23,6 +23,15 @@ bool ip_prefix_covers(const struct ip_prefix *outer, const struct ip_prefix *inn
 	return outer->length <= inner->length && ip_prefix_contains(outer, &inner->address);
 }
 
+struct ip_address ip_prefix_network(const struct ip_prefix *prefix)
+{
+	struct ip_address network = prefix->address;
+
+	for (size_t bit = prefix->length; bit < 8 * sizeof(network.bytes); bit++)
+		network.bytes[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
+	return network;
+}
+
 bool ip_prefix_parse(const char *text, struct ip_prefix *prefix)
 {
 	char address[INET_ADDRSTRLEN];
