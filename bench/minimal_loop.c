@@ -78,7 +78,7 @@ static void in(void)
 	uint8_t packet[BUFFER_SIZE];
 
 	for (;;) {
-		struct sockaddr_in from;
+		struct sockaddr_in from = {0};
 		socklen_t size = sizeof(from);
 		ssize_t length = recvfrom(udp, packet + IPV4_HEADER_SIZE,
 					  sizeof(packet) - IPV4_HEADER_SIZE, 0,

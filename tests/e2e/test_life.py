@@ -1,0 +1,136 @@
+"""The program's life: signals, counters, the log, and how little it does when there is nothing to
+do."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import lab
+from datagrams import BarePeer, BareServer, a_segment, wait_until_accounted, waiting_in_sockets
+from streams import round_trip
+from tunnels import SERVER_PORT, TunnelledPair
+
+COUNTERS = """
+in_calls in_messages in_gro_messages in_segments in_bytes in_packets in_super_packets in_keepalives
+out_packets out_super_packets out_segments out_bytes out_messages out_gso_messages out_calls
+keepalives_sent connections connections_made connections_expired connections_refused
+connections_dropped quarantine_cut_short backpressure_udp backpressure_tun gso_fallbacks icmp_sent
+icmp_suppressed
+discard_in_malformed discard_in_control discard_in_no_address discard_in_refused
+discard_in_unsolicited discard_in_truncated discard_in_tunnel_down discard_in_write_error
+discard_out_not_ipv4 discard_out_not_tcp discard_out_ip_options discard_out_fragment
+discard_out_length discard_out_malformed_tcp discard_out_no_address
+discard_out_unknown_destination discard_out_too_big discard_out_unreachable
+discard_out_refused_locally discard_out_send_error
+""".split()
+
+
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
+def test_clean_end(bare_server: Callable[..., BareServer], sig: signal.Signals) -> None:
+    """Status 0, the counters, and no interface left."""
+    server = bare_server(options=("--threads", 4))
+    with server.peer() as peer:
+        server.introduce(peer)
+    assert server.tunnel.stop(sig) == 0
+    heading, *lines, end = server.tunnel.output().splitlines()
+    assert (heading, end) == ("counters:", "")
+    counters = dict(line.split() for line in lines)
+    assert set(COUNTERS) <= set(counters)
+    assert counters["in_segments"] == counters["connections_made"] == "1"
+    assert "tun0" not in server.scene.server.ip("link")
+    assert "error" not in server.tunnel.errors()
+
+
+def test_counters_are_printed_whenever_asked(bare_server: Callable[..., BareServer]) -> None:
+    server = bare_server()
+    with server.peer() as peer:
+        for sent in range(1, 4):
+            peer.send(a_segment())
+            counters = wait_until_accounted(server.tunnel, sent)
+            assert counters["in_segments"] == counters["in_packets"] == sent
+            assert counters["in_bytes"] == sent * 20
+            assert counters["connections"] == 1
+    assert set(COUNTERS) <= set(counters)
+
+
+def test_counters_of_a_connection(tunnelled_pair: Callable[..., TunnelledPair]) -> None:
+    """What one end sent the other received."""
+    pair: TunnelledPair = tunnelled_pair()
+    near, far = pair.connect()
+    with near, far:
+        round_trip(near, far, bytes(100000))
+    pairs = (("out_segments", "in_segments"), ("out_bytes", "in_bytes"))
+
+    def agree() -> bool:
+        endpoint, listener = pair.endpoint.counters(), pair.listener.counters()
+        return all(
+            endpoint[sent] == listener[received] and listener[sent] == endpoint[received]
+            for sent, received in pairs
+        )
+
+    lab.wait_until(agree, what="the counters of the two ends do not agree")
+    counters = pair.endpoint.counters()
+    assert not any(counters[name] for name in counters if name.startswith("discard_"))
+
+
+LEVELS = ["error", "warning", "info", "debug"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_log_level(laboratory: lab.Laboratory, program: Path, level: str) -> None:
+    """Nothing less grave than asked for; every line says how grave it is."""
+    scene = lab.pair(laboratory)
+    tunnel = scene.server.start(
+        program, "--interface", "tun0", "--listen-port", SERVER_PORT, "--bind-to-interface", "eth0",
+        "--address", "10.64.0.1/30", "--log-level", level,
+    )
+
+    lab.wait_until(lambda: waiting_in_sockets(scene.server, SERVER_PORT))
+    # More peers than there are addresses: a warning.
+    for _ in range(2):
+        with BarePeer(scene.client, (scene.server_address, SERVER_PORT)) as peer:
+            peer.send(b"")
+    lab.wait_until(lambda: not any(waiting_in_sockets(scene.server, SERVER_PORT)))
+    allowed = LEVELS[:LEVELS.index(level) + 1]
+    if "warning" in allowed:
+        tunnel.expect(": warning: ")
+    assert tunnel.stop() == 0
+    assert "discard_in_refused 1\n" in tunnel.output()
+    lines = tunnel.errors().splitlines()
+    found = [re.fullmatch(r"udp-encap-tun: (\w+): .+", line) for line in lines]
+    assert all(found), lines
+    assert {match[1] for match in found if match} <= set(allowed)
+    assert ("warning" in tunnel.errors()) == ("warning" in allowed)
+    assert ("ready:" in tunnel.errors()) == ("info" in allowed)
+
+
+def voluntary_switches(process: lab.Process) -> int:
+    """How often the threads of a process have slept."""
+    return sum(
+        int(line.split()[1])
+        for status in Path(f"/proc/{process.pid}/task").glob("*/status")
+        for line in status.read_text().splitlines()
+        if line.startswith("voluntary_ctxt_switches")
+    )
+
+
+def test_idle(tunnelled_pair: Callable[..., TunnelledPair]) -> None:
+    """Connected but silent, neither end wakes more than twice a second."""
+    seconds = 5
+    pair: TunnelledPair = tunnelled_pair(options=("--threads", 4))
+    near, far = pair.connect()
+    with near, far:
+        round_trip(near, far)
+        tunnels = (pair.endpoint, pair.listener)
+        time.sleep(0.5)  # delayed acknowledgements
+        before = [voluntary_switches(tunnel) for tunnel in tunnels]
+        time.sleep(seconds)  # the time itself is what is tested
+        woken = [voluntary_switches(t) - count for t, count in zip(tunnels, before)]
+        assert max(woken) <= 2 * seconds, woken
+        round_trip(near, far)

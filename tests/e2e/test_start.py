@@ -1,0 +1,145 @@
+"""What fails at start: one line that says what and what to do about it, and status 1. And what
+must not fail: two programs side by side."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import lab
+from reference.peer import open_tun
+from streams import Payload, Stream
+from tunnels import (
+    SERVER_CIDR,
+    SERVER_PORT,
+    connect_through_tunnel,
+    start_endpoint,
+    start_server,
+)
+
+
+def assert_refused(host: lab.Host, program: Path, *arguments: object, says: str) -> None:
+    """The program ends with status 1 and one line in which this word stands."""
+    done = host.run(program, *arguments, check=False, timeout=10)
+    assert done.returncode == 1, done
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1 and done.stderr.endswith("\n"), done.stderr
+    assert done.stderr.startswith("udp-encap-tun: error: "), done.stderr
+    assert says in done.stderr
+
+
+def arguments(
+    interface: str = "tun0", port: int = SERVER_PORT, device: str = "eth0"
+) -> list[object]:
+    """The required options."""
+    return ["--interface", interface, "--listen-port", port, "--bind-to-interface", device]
+
+
+def test_no_such_device(laboratory: lab.Laboratory, program: Path) -> None:
+    host = lab.pair(laboratory).server
+    assert_refused(host, program, *arguments(device="wwan7"), says="wwan7")
+    assert "tun0" not in host.ip("link"), "it left an interface behind"
+
+
+@pytest.mark.parametrize("reuseport", [0, 1])
+@pytest.mark.parametrize("bound_to", ["any device", "the device"])
+def test_port_is_taken(
+    laboratory: lab.Laboratory, program: Path, bound_to: str, reuseport: int
+) -> None:
+    """Also by one who would share it."""
+    host = lab.pair(laboratory).server
+    with host.inside():
+        taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, reuseport)
+        if bound_to == "the device":
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
+        taken.bind(("", SERVER_PORT))
+        assert_refused(host, program, *arguments(), says=str(SERVER_PORT))
+    assert "tun0" not in host.ip("link"), "it left an interface behind"
+
+
+def test_second_instance_on_the_port(
+    laboratory: lab.Laboratory, start_tunnel: Callable[..., lab.Tunnel], program: Path
+) -> None:
+    host = lab.pair(laboratory).server
+    first = start_server(start_tunnel, host, options=("--threads", 4))
+    for threads in (1, 4):
+        assert_refused(
+            host, program, *arguments("tun1"), "--threads", threads, says=str(SERVER_PORT)
+        )
+    assert first.alive
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_second_instance_on_the_interface(
+    laboratory: lab.Laboratory,
+    start_tunnel: Callable[..., lab.Tunnel],
+    program: Path,
+    persistent: bool,
+) -> None:
+    host = lab.pair(laboratory).server
+    if persistent:
+        host.ip("tuntap", "add", "mode", "tun", "multi_queue", "name", "tun0")
+    start_server(start_tunnel, host)
+    assert_refused(host, program, *arguments(port=SERVER_PORT + 1), says="tun0")
+
+
+@pytest.mark.parametrize(
+    "made, says",
+    [
+        (("tuntap", "add", "mode", "tun", "name", "tun0"), "multi_queue"),
+        (("tuntap", "add", "mode", "tap", "name", "tun0"), "tun0"),
+        (("tuntap", "add", "mode", "tap", "multi_queue", "name", "tun0"), "tun0"),
+        (("link", "add", "tun0", "type", "veth", "peer", "name", "tun1"), "tun0"),
+    ],
+)
+def test_interface_of_another_kind(
+    laboratory: lab.Laboratory, program: Path, made: tuple[str, ...], says: str
+) -> None:
+    host = lab.pair(laboratory).server
+    host.ip(*made)
+    before = host.ip("link", "show", "tun0")
+    assert_refused(host, program, *arguments(), "--address", SERVER_CIDR, says=says)
+    assert host.ip("link", "show", "tun0") == before, "it changed what is not its own"
+
+
+def test_interface_of_another_program(laboratory: lab.Laboratory, program: Path) -> None:
+    host = lab.pair(laboratory).server
+    with host.inside():
+        queue = open_tun("tun0")
+    with open(queue, "rb", buffering=0):
+        assert_refused(host, program, *arguments(), says="tun0")
+
+
+def test_no_permission(laboratory: lab.Laboratory, program: Path) -> None:
+    host = lab.pair(laboratory).server
+    without_any = Path("setpriv"), "--bounding-set=-all", "--inh-caps=-all"
+    assert_refused(host, *without_any, program, *arguments(), says="root")
+
+
+def test_one_port_on_two_devices(
+    laboratory: lab.Laboratory, start_tunnel: Callable[..., lab.Tunnel], payload: Payload
+) -> None:
+    """A router runs a program for each WAN: the port may be the same, and so may be the subnet
+    and the address that both modems hand out."""
+    scene = lab.multiwan(laboratory, same_subnet=True)
+    start_server(start_tunnel, scene.server)
+    streams = []
+    for n in range(2):
+        tunnel_address = f"10.65.{n}.1"
+        start_endpoint(
+            start_tunnel, scene.router, interface=f"tun{n}", device=f"wan{n}",
+            address=f"{tunnel_address}/24",
+        )
+        scene.router.route("default", "dev", f"tun{n}", "table", 200 + n)
+        scene.router.rule("from", tunnel_address, "lookup", 200 + n)
+        near, far = connect_through_tunnel(
+            scene.router, scene.server, scene.server_address, source=tunnel_address
+        )
+        streams += [Stream(*ends, payload, 2 << 20) for ends in ((near, far), (far, near))]
+    for stream in streams:
+        stream.finish()
