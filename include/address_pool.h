@@ -27,15 +27,15 @@
 #include <stdatomic.h>
 
 enum {
-	POOL_SEARCH_WIDTH = 64,
+	POOL_SEARCH_WIDTH = 256, /* a /24 is always searched whole */
 	POOL_RESERVE_SIZE = 64,
 	/* connections are known to the pool by index plus one */
 	POOL_SLOT_FREE = 0,
 };
 
-#define POOL_SLOT_NEVER UINT32_MAX	   /* network, broadcast and own addresses */
+#define POOL_SLOT_NEVER UINT32_MAX         /* network, broadcast and own addresses */
 #define POOL_SLOT_CLAIMED (UINT32_MAX - 1) /* somebody is about to hold it */
-#define POOL_NONE UINT32_MAX		   /* no offset */
+#define POOL_NONE UINT32_MAX               /* no offset */
 
 /** One address of the pool. */
 struct pool_slot {
@@ -54,10 +54,11 @@ struct pool_range {
 
 struct address_pool {
 	struct ip_prefix prefix;
-	uint32_t first;	     /* the last 32 bits of the prefix's first address, host byte order */
-	uint32_t size;	     /* addresses in use, from the first on */
+	uint32_t first;      /* the last 32 bits of the prefix's first address, host byte order */
+	uint32_t size;       /* addresses in use, from the first on */
 	uint32_t quarantine; /* seconds */
 	_Atomic uint64_t reserve[POOL_RESERVE_SIZE]; /* freed_at << 32 | offset + 1, 0: taken */
+	_Atomic bool wants_refill;
 	struct pool_slot *slots;
 };
 
@@ -115,6 +116,12 @@ void address_pool_unclaim(struct address_pool *pool, uint32_t offset);
 /** Gives back an address: its quarantine begins. Control thread. */
 void address_pool_release(struct address_pool *pool, uint32_t offset, uint32_t fingerprint,
 			  uint32_t now);
+
+/** True when the reserve was used or found empty since it was filled last. Any thread. */
+static inline bool address_pool_wants_refill(const struct address_pool *pool)
+{
+	return atomic_load_explicit(&pool->wants_refill, memory_order_relaxed);
+}
 
 /** Fills the reserve: addresses out of quarantine first, then those freed longest ago. Control. */
 void address_pool_refill_reserve(struct address_pool *pool, uint32_t now);

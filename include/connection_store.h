@@ -33,14 +33,14 @@ struct connection {
 	struct cds_lfht_node node;
 	struct peer peer;
 	struct ip_address tunnel_address; /* all zero in a store without a pool */
-	struct atomic_address local;	  /* where the peer last sent to, all zero: unknown */
-	_Atomic uint32_t last_received;	  /* monotonic seconds, any datagram */
-	_Atomic uint32_t last_sent;	  /* any datagram, keepalives too */
-	_Atomic uint32_t last_tcp;	  /* TCP either way */
+	struct atomic_address local;      /* where the peer last sent to, all zero: unknown */
+	_Atomic uint32_t last_received;   /* monotonic seconds, any datagram */
+	_Atomic uint32_t last_sent;       /* any datagram, keepalives too */
+	_Atomic uint32_t last_tcp;        /* TCP either way */
 	uint32_t made;
 	_Atomic uint32_t next; /* of the free list or of those about to go, index + 1 */
 	uint32_t next_newcomer;
-	_Atomic bool is_live;	   /* for the control thread: published and not removed */
+	_Atomic bool is_live;      /* for the control thread: published and not removed */
 	_Atomic uint64_t bytes_in; /* UDP payload; counted only when asked for */
 	_Atomic uint64_t bytes_out;
 };
@@ -49,9 +49,9 @@ struct connection_store;
 
 struct connection_store_settings {
 	uint32_t max_connections;
-	uint32_t quarantine;	   /* seconds */
+	uint32_t quarantine;       /* seconds */
 	bool gives_tunnel_address; /* server mode: an entry needs an address of the pool */
-	bool lists_newcomers;	   /* keep entries for connection_store_take_newcomers() */
+	bool lists_newcomers;      /* keep entries for connection_store_take_newcomers() */
 };
 
 /** How connection_store_obtain() ended. */
@@ -59,8 +59,8 @@ enum connection_result {
 	CONNECTION_FOUND,
 	CONNECTION_MADE,
 	CONNECTION_MADE_IN_QUARANTINE, /* with an address whose quarantine was cut short */
-	CONNECTION_REFUSED,	       /* no entry or no address left */
-	CONNECTION_HAS_NO_POOL,	       /* the tunnel interface has no address yet */
+	CONNECTION_REFUSED,            /* no entry or no address left */
+	CONNECTION_HAS_NO_POOL,        /* the tunnel interface has no address yet */
 };
 
 /** Makes a store; NULL when there is no memory for it. Before the workers start. */
@@ -136,7 +136,10 @@ bool connection_store_set_pool(struct connection_store *store, const struct pool
 /** Peers that the pool has addresses for, 0 without one. Control thread. */
 uint32_t connection_store_pool_capacity(const struct connection_store *store);
 
-/** Refills the pool's reserve after a refusal. Control thread. */
+/** True when the pool's reserve should be refilled. Worker, under RCU. */
+bool connection_store_wants_refill(const struct connection_store *store);
+
+/** Refills the pool's reserve. Control thread. */
 void connection_store_refill_reserve(struct connection_store *store, uint32_t now);
 
 /**

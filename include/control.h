@@ -20,18 +20,20 @@ struct control {
 	struct worker **workers;
 	size_t worker_count;
 	struct counters counters; /* the control thread's own */
-	int signals;		  /* signalfd */
-	int monitor;		  /* rtnetlink */
-	int keepalive_socket;	  /* shares a worker's socket */
+	int signals;              /* signalfd */
+	int monitor;              /* rtnetlink */
+	int keepalive_socket;     /* shares a worker's socket */
 
-	unsigned wan_index; /* of the bound device, 0: it is not there */
+	bool wan_is_gone;
+	unsigned bound_index; /* of the device that the sockets are bound to */
 	uint32_t wan_mtu;
 	struct link_addresses addresses; /* of the tunnel interface */
-	bool has_given_address;		 /* --address was added by us */
-	bool has_added_route;		 /* to --peer-pool */
-	bool wants_new_sockets; /* the bound device is another one now, and opening them failed */
+	bool has_given_address;          /* added the one of --address: takes it away again */
+	bool has_added_route;            /* added the one to --peer-pool */
+	bool has_foreign_route;          /* there is one to --peer-pool over another interface */
 
-	uint64_t sweep_at; /* milliseconds; 0: not needed */
+	uint64_t sweep_at;        /* milliseconds; 0: not needed */
+	uint64_t socket_retry_at; /* milliseconds; 0: no need */
 	uint64_t refusals_quiet_until;
 	uint64_t reserve_quiet_until;
 	uint64_t refusals_told; /* as many were in the log lines so far */
@@ -53,12 +55,20 @@ bool control_init(struct control *control, struct forwarding *forwarding,
 /** Sets the interfaces up as the options say; before the workers start. */
 bool control_set_up(struct control *control);
 
-/** Gives the control thread its workers and a socket to send keepalives from. */
-void control_set_workers(struct control *control, struct worker **workers, size_t count,
-			 int socket);
+/**
+ * Gives the control thread its workers.
+ * @socket: a worker's, to send keepalives from; it is duplicated
+ * @bound_index: of the device that the sockets are bound to
+ * Returns false after an error was logged.
+ */
+bool control_set_workers(struct control *control, struct worker **workers, size_t count, int socket,
+			 unsigned bound_index);
 
 /** Runs until there is a reason to end. Main thread, registered with RCU. */
 enum control_outcome control_run(struct control *control);
+
+/** Logs the peers that are still there when the program ends, as --log-peers asks for. */
+void control_log_leaving(struct control *control);
 
 /** Prints the counters on standard output. Main thread. */
 void control_print_counters(const struct control *control);

@@ -57,6 +57,7 @@
 	X(discard_out_length, "inconsistent lengths")                                              \
 	X(discard_out_malformed_tcp, "TCP headers that contradict the packet's length")            \
 	X(discard_out_no_address, "the tunnel interface has no IPv4 address")                      \
+	X(discard_out_not_remembered, "no room for the destination's entry (--solicited-only)")    \
 	X(discard_out_unknown_destination, "tunnel addresses that belong to no peer")              \
 	X(discard_out_too_big, "segments larger than the path or --mtu allows")                    \
 	X(discard_out_standing_queue, "segments dropped to shorten a queue that stands")           \

@@ -57,8 +57,8 @@ struct inbound_segment {
 struct inbound_packet {
 	struct inbound_origin origin;
 	uint32_t next_sequence; /* what a segment must start with to be appended */
-	uint32_t data_length;	/* bytes in all */
-	uint16_t segment_data;	/* TCP data of the first segment, bytes */
+	uint32_t data_length;   /* bytes in all */
+	uint16_t segment_data;  /* TCP data of the first segment, bytes */
 	uint16_t segments;
 	uint16_t first_segment;
 	uint16_t last_segment;

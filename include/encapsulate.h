@@ -34,12 +34,12 @@ enum packet_verdict {
 
 /** An accepted packet: one TCP segment or a super-packet of several. */
 struct tunnel_packet {
-	uint8_t *ip;		  /* the IPv4 header, the TCP header right behind it */
-	uint32_t data_length;	  /* TCP data in all, bytes */
-	uint32_t segment_data;	  /* TCP data in each segment but the last, bytes */
-	uint32_t segments;	  /* at least 1 */
+	uint8_t *ip;              /* the IPv4 header, the TCP header right behind it */
+	uint32_t data_length;     /* TCP data in all, bytes */
+	uint32_t segment_data;    /* TCP data in each segment but the last, bytes */
+	uint32_t segments;        /* at least 1 */
 	uint16_t tcp_header_size; /* bytes */
-	uint8_t tcp_flags;	  /* of the whole packet */
+	uint8_t tcp_flags;        /* of the whole packet */
 	uint8_t tos;
 };
 
@@ -70,7 +70,7 @@ struct outbound_message {
 	uint16_t segments;
 	uint16_t segment_size; /* UDP payload of each datagram but the last, bytes */
 	bool is_complete;      /* takes no further segment */
-	uint32_t bytes;	       /* UDP payload in all */
+	uint32_t bytes;        /* UDP payload in all */
 };
 
 /** Messages that wait to be sent, in order. */

@@ -12,7 +12,7 @@
 
 /** A tun device as the kernel describes it (IFLA_TUN_*, Linux include/uapi/linux/if_link.h). */
 struct link_tun {
-	bool is_tun;	 /* created through /dev/net/tun */
+	bool is_tun;     /* created through /dev/net/tun */
 	bool is_layer_3; /* IFF_TUN, not IFF_TAP */
 	bool is_multi_queue;
 	bool is_persistent;
@@ -21,8 +21,8 @@ struct link_tun {
 
 struct link_state {
 	unsigned index; /* 0: there is no such interface */
-	uint32_t mtu;	/* bytes */
-	bool is_up;	/* IFF_UP */
+	uint32_t mtu;   /* bytes */
+	bool is_up;     /* IFF_UP */
 	struct link_tun tun;
 };
 
@@ -43,17 +43,20 @@ int link_read(const char *name, struct link_state *state);
 /** Reads an interface's IPv4 addresses. Returns 0 or a negative errno. */
 int link_read_addresses(unsigned index, struct link_addresses *addresses);
 
-/** Adds an address; one that is there already is no error. Returns 0 or a negative errno. */
+/** Adds an address. Returns 0 or a negative errno, -EEXIST when it is there already. */
 int link_add_address(unsigned index, const struct ip_prefix *address);
 
 /** Removes an address. Returns 0 or a negative errno. */
 int link_remove_address(unsigned index, const struct ip_prefix *address);
 
-/** Adds a route to a prefix; one that is there already is no error. Returns 0 or negative errno. */
+/** Adds a route to a prefix. Returns 0 or a negative errno, -EEXIST when there is one already. */
 int link_add_route(unsigned index, const struct ip_prefix *prefix);
 
 /** Removes a route that link_add_route() made. Returns 0 or a negative errno. */
 int link_remove_route(unsigned index, const struct ip_prefix *prefix);
+
+/** The interface that the kernel's routes choose for an address, or 0 when there is none. */
+unsigned link_route_to(const struct ip_address *address);
 
 /** Changes properties of an interface. Each returns 0 or a negative errno. */
 int link_set_mtu(const char *name, uint32_t mtu);

@@ -21,6 +21,9 @@ const char *log_level_name(enum log_level level);
 /** Writes one line; a line break is added. Main and control thread. */
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/** Writes an info line whatever the level is: a record that was asked for. Control thread. */
+void log_record(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 #define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)

@@ -20,7 +20,7 @@
 
 enum notice {
 	NOTICE_PEER_REFUSED = 1 << 0, /* no entry or no tunnel address left */
-	NOTICE_RESERVE_LOW = 1 << 1,  /* the address pool's reserve was needed */
+	NOTICE_RESERVE_LOW = 1 << 1,  /* the address pool's reserve was used or missed */
 	NOTICE_NEWCOMER = 1 << 2,     /* an entry was made, see --log-peers */
 	NOTICE_GSO_GIVEN_UP = 1 << 3, /* segments go out singly from now on */
 	NOTICE_TUNNEL_GONE = 1 << 4,  /* the tunnel interface was deleted */
@@ -29,7 +29,7 @@ enum notice {
 struct notices {
 	_Atomic uint32_t raised;
 	_Atomic int gso_error; /* errno of the message that made a worker give up GSO */
-	int event;	       /* eventfd of the control thread */
+	int event;             /* eventfd of the control thread */
 };
 
 /** Raises a notice. Any worker. */

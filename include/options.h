@@ -21,18 +21,18 @@ enum {
 struct options {
 	char interface[IFNAMSIZ];
 	char bind_to_interface[IFNAMSIZ];
-	uint32_t listen_port;	     /* host byte order */
-	uint32_t endpoint_port;	     /* host byte order, 0: server mode */
-	uint32_t threads;	     /* 0: the mode's default */
+	uint32_t listen_port;        /* host byte order */
+	uint32_t endpoint_port;      /* host byte order, 0: server mode */
+	uint32_t threads;            /* 0: the mode's default */
 	struct ip_prefix address;    /* length 0: not given */
 	struct ip_prefix peer_pool;  /* length 0: not given */
-	uint32_t mtu;		     /* bytes, 0: follow the bound device */
+	uint32_t mtu;                /* bytes, 0: follow the bound device */
 	uint32_t connection_timeout; /* seconds */
 	uint32_t max_connections;    /* 0: the pool's size, at most DEFAULT_MAX_CONNECTIONS */
 	uint32_t address_quarantine; /* seconds */
-	uint32_t keepalive;	     /* seconds, 0: off */
-	uint32_t keepalive_for;	     /* seconds */
-	uint32_t fwmark;	     /* 0: none */
+	uint32_t keepalive;          /* seconds, 0: off */
+	uint32_t keepalive_for;      /* seconds */
+	uint32_t fwmark;             /* 0: none */
 	bool solicited_only;
 	bool offload;
 	bool log_peers;
@@ -48,6 +48,12 @@ enum options_outcome {
 
 /** Reads the command line. Before any thread starts. */
 enum options_outcome options_parse(int argc, char **argv, struct options *options);
+
+/** Entries at most. */
+static inline uint32_t options_max_connections(const struct options *options)
+{
+	return options->max_connections > 0 ? options->max_connections : DEFAULT_MAX_CONNECTIONS;
+}
 
 static inline bool options_server_mode(const struct options *options)
 {

@@ -13,7 +13,7 @@ enum { PATH_MTU_CACHE_SIZE = 16 };
 struct path_mtu_entry {
 	struct ip_address peer;
 	uint32_t asked_at; /* monotonic seconds, 0: never */
-	uint32_t mtu;	   /* bytes, 0: unknown */
+	uint32_t mtu;      /* bytes, 0: unknown */
 };
 
 /** A worker's answers. */

@@ -18,7 +18,7 @@
 struct tun_interface {
 	char name[IFNAMSIZ];
 	unsigned index;
-	bool is_made;	      /* by this process: it vanishes with its queues */
+	bool is_made;         /* by this process: it vanishes with its queues */
 	bool has_vnet_header; /* packets are read and written behind a struct virtio_net_hdr */
 	size_t queue_count;
 	int queues[MAX_THREADS];
@@ -32,7 +32,10 @@ struct tun_interface {
  */
 bool tun_interface_open(struct tun_interface *tun, const char *name, size_t queues, bool offload);
 
-/** Gives the interface up, as it was found. Main thread, after the workers ended. */
+/**
+ * Gives the interface up. One that was made vanishes; another one is left without offloads and
+ * steering, and keeps its MTU, queue length and sysctls. Main thread, after the workers ended.
+ */
 void tun_interface_close(struct tun_interface *tun);
 
 /**

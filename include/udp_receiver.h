@@ -23,10 +23,10 @@ enum {
 /** One received message. */
 struct received_message {
 	struct peer from;
-	struct ip_address to;	/* the local address that it was sent to */
+	struct ip_address to;   /* the local address that it was sent to */
 	const uint8_t *payload; /* valid until the next udp_receive() */
-	size_t length;		/* bytes */
-	size_t datagram_size;	/* UDP payload of each datagram but the last, bytes; at least 1 */
+	size_t length;          /* bytes */
+	size_t datagram_size;   /* UDP payload of each datagram but the last, bytes; at least 1 */
 	uint8_t tos;
 	bool is_truncated;
 };

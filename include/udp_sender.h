@@ -35,10 +35,10 @@ struct send_totals {
 
 struct udp_sender {
 	bool has_given_up_gso;
-	int gso_error;	       /* errno of the message that made it do so */
+	int gso_error;         /* errno of the message that made it do so */
 	unsigned gso_failures; /* in a row, of messages whose segments went out singly */
 	size_t next_message;   /* of the batch; those before it are done with */
-	bool is_split;	       /* the next message goes out singly */
+	bool is_split;         /* the next message goes out singly */
 	int split_error;       /* errno that it failed with as a whole, 0: none */
 	struct mmsghdr headers[SEND_MAX_MESSAGES];
 	struct sockaddr_in names[SEND_MAX_MESSAGES];
@@ -46,15 +46,18 @@ struct udp_sender {
 };
 
 enum send_outcome {
-	SEND_IS_DONE,	 /* the whole batch; it can be cleared */
+	SEND_IS_DONE,    /* the whole batch; it can be cleared */
 	SEND_IS_BLOCKED, /* the socket is full: call again when it is writable */
 	SEND_HAS_FAILED, /* see struct send_failure; call again for the rest */
 };
 
 /** Segments that were not sent and never will be. */
 struct send_failure {
-	const struct outbound_message *message; /* of the batch, with what is left of it */
-	int error;				/* errno */
+	struct peer peer;
+	size_t first_segment; /* of the batch */
+	size_t segments;
+	size_t segment_size; /* UDP payload of each but perhaps the last, bytes */
+	int error;           /* errno */
 };
 
 /** Prepares a sender for a new socket. */

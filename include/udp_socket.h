@@ -9,21 +9,22 @@
 #ifndef UDP_ENCAP_TUN_UDP_SOCKET_H
 #define UDP_ENCAP_TUN_UDP_SOCKET_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "options.h"
 
 struct udp_socket_settings {
 	const char *device;
-	uint16_t port;	 /* host byte order */
+	uint16_t port;   /* host byte order */
 	uint32_t fwmark; /* 0: none */
-	bool offload;	 /* receive coalesced datagrams (UDP_GRO) where the kernel can */
+	bool offload;    /* receive coalesced datagrams (UDP_GRO) where the kernel can */
 };
+
+/** What the command line says of the sockets. Any thread. */
+struct udp_socket_settings udp_socket_settings_of(const struct options *options);
 
 /** Why the sockets could not be opened. */
 struct udp_socket_failure {
 	const char *step; /* what was tried, for "cannot STEP" */
-	int error;	  /* errno */
+	int error;        /* errno */
 };
 
 /**

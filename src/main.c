@@ -38,32 +38,26 @@ static size_t default_threads(const struct options *options)
 	return count < MAX_THREADS ? (size_t)count : MAX_THREADS;
 }
 
-static bool check_wan(const char *name)
+/* The index of the bound device, or 0 after an error was logged. */
+static unsigned find_wan(const char *name)
 {
 	struct link_state wan;
 	int error = link_read(name, &wan);
 
 	if (error < 0) {
 		log_error("cannot read interface %s: %s", name, strerror(-error));
-		return false;
+		return 0;
 	}
-	if (wan.index == 0) {
+	if (wan.index == 0)
 		log_error("interface %s (--bind-to-interface) is not there: see 'ip link' for the "
 			  "names",
 			  name);
-		return false;
-	}
-	return true;
+	return wan.index;
 }
 
 static bool open_sockets(const struct options *options, int *sockets, size_t count)
 {
-	struct udp_socket_settings settings = {
-		.device = options->bind_to_interface,
-		.port = (uint16_t)options->listen_port,
-		.fwmark = options->fwmark,
-		.offload = options->offload,
-	};
+	struct udp_socket_settings settings = udp_socket_settings_of(options);
 	struct udp_socket_failure failure;
 
 	if (udp_sockets_open(&settings, sockets, count, &failure))
@@ -86,8 +80,7 @@ static bool create_store(struct program *program)
 {
 	const struct options *options = &program->options;
 	struct connection_store_settings settings = {
-		.max_connections = options->max_connections > 0 ? options->max_connections
-								: DEFAULT_MAX_CONNECTIONS,
+		.max_connections = options_max_connections(options),
 		.quarantine = options->address_quarantine,
 		.gives_tunnel_address = options_server_mode(options),
 		.lists_newcomers = options->log_peers,
@@ -129,9 +122,12 @@ static bool open_paths(struct program *program, size_t threads)
 {
 	const struct options *options = &program->options;
 	int sockets[MAX_THREADS];
+	/* read before the sockets are bound: a device that is replaced in between is noticed later
+	 */
+	unsigned wan = find_wan(options->bind_to_interface);
 	bool is_open;
 
-	if (!check_wan(options->bind_to_interface) || !open_sockets(options, sockets, threads))
+	if (wan == 0 || !open_sockets(options, sockets, threads))
 		return false;
 	is_open = tun_interface_open(&program->tun, options->interface, threads,
 				     options->offload) &&
@@ -145,8 +141,8 @@ static bool open_paths(struct program *program, size_t threads)
 		(options->mtu > 0 ? options->mtu : DEFAULT_MAX_TUNNEL_MTU) - 20;
 	if (!create_workers(program, sockets, program->tun.queue_count))
 		return false;
-	control_set_workers(&program->control, program->workers, program->worker_count, sockets[0]);
-	return true;
+	return control_set_workers(&program->control, program->workers, program->worker_count,
+				   sockets[0], wan);
 }
 
 static bool start_workers(struct program *program)
@@ -209,6 +205,7 @@ static void take_down(struct program *program)
 {
 	if (program->running > 0) {
 		stop_workers(program);
+		control_log_leaving(&program->control);
 		control_print_counters(&program->control);
 	}
 	for (size_t i = 0; i < program->worker_count; i++)

@@ -5,6 +5,7 @@
 #include "monotonic.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,8 +15,7 @@
 
 enum {
 	REFUSALS_QUIET_MS = 10000, /* at most one line about refused peers in that time */
-	RESERVE_QUIET_MS = 20,	   /* at most one look at the whole pool in that time */
-	SOCKET_RETRY_MS = 1000,
+	RESERVE_QUIET_MS = 20,     /* at most one look at the whole pool in that time */
 };
 
 enum { WATCH_SIGNALS, WATCH_MONITOR, WATCH_NOTICES, WATCH_COUNT };
@@ -53,11 +53,16 @@ bool control_init(struct control *control, struct forwarding *forwarding, struct
 	return false;
 }
 
-void control_set_workers(struct control *control, struct worker **workers, size_t count, int socket)
+bool control_set_workers(struct control *control, struct worker **workers, size_t count, int socket,
+			 unsigned bound_index)
 {
 	control->workers = workers;
 	control->worker_count = count;
-	control->keepalive_socket = dup(socket);
+	control->bound_index = bound_index;
+	control->keepalive_socket = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+	if (control->keepalive_socket < 0)
+		log_error("cannot duplicate a socket: %s", strerror(errno));
+	return control->keepalive_socket >= 0;
 }
 
 static void hush(struct control *control, uint32_t bit, uint64_t *quiet_until, uint64_t now)
@@ -120,6 +125,8 @@ static bool answer_notices(struct control *control)
 	}
 	if ((raised & NOTICE_RESERVE_LOW) && control->reserve_quiet_until == 0) {
 		connection_store_refill_reserve(control->forwarding->store, monotonic_seconds());
+		/* from the end of the look on: in a large pool it takes its time */
+		now = monotonic_milliseconds();
 		control->reserve_quiet_until = now + RESERVE_QUIET_MS;
 	}
 	if ((raised & NOTICE_PEER_REFUSED) && control->refusals_quiet_until == 0)
@@ -157,11 +164,15 @@ static int time_to_sleep(const struct control *control)
 
 	deadline = earlier(deadline, control->refusals_quiet_until);
 	deadline = earlier(deadline, control->reserve_quiet_until);
-	if (control->wants_new_sockets)
-		deadline = earlier(deadline, now + SOCKET_RETRY_MS);
+	deadline = earlier(deadline, control->socket_retry_at);
 	if (deadline <= now)
 		return 0;
 	return deadline - now < INT32_MAX ? (int)(deadline - now) : INT32_MAX;
+}
+
+static bool is_due(uint64_t deadline)
+{
+	return deadline != 0 && monotonic_milliseconds() >= deadline;
 }
 
 enum control_outcome control_run(struct control *control)
@@ -188,12 +199,12 @@ enum control_outcome control_run(struct control *control)
 			(void)eventfd_read(control->forwarding->notices.event, &ignored);
 		if (watches[WATCH_MONITOR].revents != 0)
 			link_monitor_drain(control->monitor);
-		if ((watches[WATCH_MONITOR].revents != 0 || control->wants_new_sockets) &&
+		if ((watches[WATCH_MONITOR].revents != 0 || is_due(control->socket_retry_at)) &&
 		    !watch_look(control))
 			return CONTROL_LOST_TUNNEL;
 		if (!answer_notices(control))
 			return CONTROL_LOST_TUNNEL;
-		if (monotonic_milliseconds() >= control->sweep_at)
+		if (is_due(control->sweep_at))
 			housekeeping_sweep(control);
 	}
 }

@@ -39,7 +39,8 @@ static bool server_entry_is_over(struct connection *connection, void *argument)
 			  sweep->options->connection_timeout);
 }
 
-static void send_keepalive(struct sweep *sweep, struct connection *connection)
+/* Returns false when it could not be sent, such as when the socket is full. */
+static bool send_keepalive(struct sweep *sweep, struct connection *connection)
 {
 	struct control *control = sweep->control;
 	struct sockaddr_in name = {
@@ -48,11 +49,12 @@ static void send_keepalive(struct sweep *sweep, struct connection *connection)
 		.sin_addr.s_addr = ip_address_ipv4(&connection->peer.address),
 	};
 
-	/* what cannot be sent now is tried again after the same time */
 	if (sendto(control->keepalive_socket, "", 0, MSG_DONTWAIT, (const struct sockaddr *)&name,
-		   sizeof(name)) == 0)
-		counter_add(&control->counters, COUNTER_keepalives_sent, 1);
+		   sizeof(name)) < 0)
+		return false;
+	counter_add(&control->counters, COUNTER_keepalives_sent, 1);
 	connection_refresh(&connection->last_sent, sweep->now);
+	return true;
 }
 
 /* A destination is kept alive while it carried TCP lately, and remembered for --solicited-only. */
@@ -65,12 +67,14 @@ static bool destination_is_over(struct connection *connection, void *argument)
 	if (options->keepalive > 0 &&
 	    !has_passed(sweep, seconds_of(&connection->last_tcp, sweep->now),
 			options->keepalive_for)) {
-		if (silent >= options->keepalive) {
-			send_keepalive(sweep, connection);
-			silent = 0;
-		}
-		if (options->keepalive - silent < sweep->next)
-			sweep->next = options->keepalive - silent;
+		uint32_t wait = 1; /* until the next try */
+
+		if (silent < options->keepalive)
+			wait = options->keepalive - silent;
+		else if (send_keepalive(sweep, connection))
+			wait = options->keepalive;
+		if (wait < sweep->next)
+			sweep->next = wait;
 		return false;
 	}
 	return has_passed(sweep, silent, options->connection_timeout);
@@ -115,10 +119,10 @@ static void log_newcomer(const struct connection *connection, void *argument)
 	const struct control *control = argument;
 
 	if (options_server_mode(control->forwarding->options))
-		log_info("peer %s came, tunnel address %s", peer_text(&connection->peer, peer),
-			 ip_address_text(&connection->tunnel_address, address));
+		log_record("peer %s came, tunnel address %s", peer_text(&connection->peer, peer),
+			   ip_address_text(&connection->tunnel_address, address));
 	else
-		log_info("peer %s came", peer_text(&connection->peer, peer));
+		log_record("peer %s came", peer_text(&connection->peer, peer));
 }
 
 void housekeeping_log_newcomers(struct control *control)
@@ -138,13 +142,27 @@ void housekeeping_log_removed(const struct connection *connection, void *argumen
 		return;
 	/* it may have come just before it went */
 	housekeeping_log_newcomers(control);
-	log_info("peer %s went after %u s%s%s, %llu bytes in, %llu bytes out",
-		 peer_text(&connection->peer, peer),
-		 seconds_since(connection->made, monotonic_seconds()),
-		 server_mode ? ", tunnel address " : "",
-		 server_mode ? ip_address_text(&connection->tunnel_address, address) : "",
-		 (unsigned long long)atomic_load_explicit(&connection->bytes_in,
-							  memory_order_relaxed),
-		 (unsigned long long)atomic_load_explicit(&connection->bytes_out,
-							  memory_order_relaxed));
+	log_record("peer %s went after %u s%s%s, %llu bytes in, %llu bytes out",
+		   peer_text(&connection->peer, peer),
+		   seconds_since(connection->made, monotonic_seconds()),
+		   server_mode ? ", tunnel address " : "",
+		   server_mode ? ip_address_text(&connection->tunnel_address, address) : "",
+		   (unsigned long long)atomic_load_explicit(&connection->bytes_in,
+							    memory_order_relaxed),
+		   (unsigned long long)atomic_load_explicit(&connection->bytes_out,
+							    memory_order_relaxed));
+}
+
+static bool leaves_with_the_program(struct connection *connection, void *argument)
+{
+	(void)connection;
+	(void)argument;
+	return true;
+}
+
+void control_log_leaving(struct control *control)
+{
+	if (control->forwarding->options->log_peers)
+		connection_store_sweep(control->forwarding->store, monotonic_seconds(),
+				       leaves_with_the_program, housekeeping_log_removed, control);
 }

@@ -48,11 +48,11 @@ static bool give_address(struct control *control)
 	if (options->address.length == 0)
 		return true;
 	error = link_add_address(control->tun->index, &options->address);
-	if (error < 0) {
+	if (error < 0 && error != -EEXIST) {
 		log_error("cannot give %s the address of --address: %s", name, strerror(-error));
 		return false;
 	}
-	control->has_given_address = true;
+	control->has_given_address = error == 0;
 	error = link_set_up(name);
 	if (error < 0) {
 		log_error("cannot bring %s up: %s", name, strerror(-error));
@@ -63,15 +63,6 @@ static bool give_address(struct control *control)
 
 bool control_set_up(struct control *control)
 {
-	const char *wan_name = control->forwarding->options->bind_to_interface;
-	struct link_state wan;
-
-	if (link_read(wan_name, &wan) < 0 || wan.index == 0) {
-		log_error("interface %s vanished while the program started", wan_name);
-		return false;
-	}
-	/* known before the first look, which would otherwise take the device for a new one */
-	control->wan_index = wan.index;
 	set_queue_length(control->tun->name);
 	set_sysctls(control->tun->name);
 	if (!give_address(control))

@@ -10,13 +10,13 @@
 #include "udp_socket.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 enum {
 	UDP_OVER_IPV4_OVERHEAD = 8, /* the inner IPv4 header makes room for the outer one */
 	/* a pool that is much larger than the entries it can give addresses to is only waste */
 	POOL_SLOTS_PER_CONNECTION = 4,
+	SOCKET_RETRY_MS = 1000,
 };
 
 static bool has_same_addresses(const struct link_addresses *a, const struct link_addresses *b)
@@ -53,12 +53,10 @@ static void follow_pool(struct control *control)
 {
 	const struct options *options = control->forwarding->options;
 	const struct link_addresses *addresses = &control->addresses;
-	uint32_t most = options->max_connections > 0 ? options->max_connections
-						     : DEFAULT_MAX_CONNECTIONS;
 	struct pool_range range = {
 		.prefix = options->peer_pool.length > 0 ? options->peer_pool
 							: addresses->prefixes[0],
-		.max_slots = most * POOL_SLOTS_PER_CONNECTION,
+		.max_slots = options_max_connections(options) * POOL_SLOTS_PER_CONNECTION,
 	};
 	uint32_t lost;
 
@@ -78,6 +76,19 @@ static void follow_pool(struct control *control)
 	}
 }
 
+/* Somebody else's route to the pool is fine as long as it leads to the tunnel interface. */
+static void check_foreign_route(struct control *control, const struct ip_prefix *pool)
+{
+	struct ip_address network = ip_prefix_network(pool);
+	bool is_foreign = link_route_to(&network) != control->tun->index;
+
+	if (is_foreign && !control->has_foreign_route)
+		log_warning("the route to --peer-pool leads elsewhere, not to %s: peers get no "
+			    "answers (see 'ip route')",
+			    control->tun->name);
+	control->has_foreign_route = is_foreign;
+}
+
 /* A pool outside the interface's subnet needs a route; it goes whenever the interface goes down. */
 static void follow_route(struct control *control, bool is_up)
 {
@@ -91,10 +102,13 @@ static void follow_route(struct control *control, bool is_up)
 			return;
 	}
 	error = link_add_route(control->tun->index, &options->peer_pool);
-	if (error < 0 && !control->has_added_route)
+	if (error == 0)
+		control->has_added_route = true;
+	else if (error == -EEXIST)
+		check_foreign_route(control, &options->peer_pool);
+	else
 		log_warning("cannot add a route for --peer-pool to %s: %s", control->tun->name,
 			    strerror(-error));
-	control->has_added_route = error == 0;
 }
 
 static void follow_addresses(struct control *control, bool is_up)
@@ -144,51 +158,53 @@ static void follow_mtu(struct control *control, uint32_t wan_mtu, uint32_t tunne
 }
 
 /* Sockets on a device that is gone stay useless when it comes back: all workers get new ones. */
-static void renew_sockets(struct control *control)
+static bool renew_sockets(struct control *control)
 {
-	const struct options *options = control->forwarding->options;
-	struct udp_socket_settings settings = {
-		.device = options->bind_to_interface,
-		.port = (uint16_t)options->listen_port,
-		.fwmark = options->fwmark,
-		.offload = options->offload,
-	};
+	struct udp_socket_settings settings = udp_socket_settings_of(control->forwarding->options);
 	struct udp_socket_failure failure;
 	int sockets[MAX_THREADS];
 
-	control->wants_new_sockets = false;
 	if (!udp_sockets_open(&settings, sockets, control->worker_count, &failure)) {
-		log_warning("%s is back, but cannot %s: %s; trying again",
-			    options->bind_to_interface, failure.step, strerror(failure.error));
-		control->wants_new_sockets = true;
-		return;
+		if (control->socket_retry_at == 0)
+			log_warning("%s is back, but cannot %s: %s; trying again", settings.device,
+				    failure.step, strerror(failure.error));
+		control->socket_retry_at = monotonic_milliseconds() + SOCKET_RETRY_MS;
+		return false;
 	}
-	if (control->keepalive_socket >= 0)
-		close(control->keepalive_socket);
-	control->keepalive_socket = dup(sockets[0]);
+	control->socket_retry_at = 0;
+	/* dup2() reuses the descriptor's number, so it cannot fail for want of one */
+	(void)dup2(sockets[0], control->keepalive_socket);
 	for (size_t i = 0; i < control->worker_count; i++)
 		worker_replace_socket(control->workers[i], sockets[i]);
-	log_info("%s is back: sockets bound to it again", options->bind_to_interface);
+	return true;
 }
 
+/* A device of the same index is the one that the sockets are bound to: renamed or moved, and back.
+ */
 static void follow_wan(struct control *control, uint32_t tunnel_mtu)
 {
 	const char *name = control->forwarding->options->bind_to_interface;
-	unsigned previous = control->wan_index;
 	struct link_state wan;
+	bool is_another;
 
 	if (link_read(name, &wan) < 0)
 		return;
 	if (wan.index == 0) {
-		if (previous != 0)
+		if (!control->wan_is_gone)
 			log_warning("%s is gone: waiting for it to come back", name);
-		control->wan_index = 0;
+		control->wan_is_gone = true;
 		return;
 	}
-	control->wan_index = wan.index;
 	follow_mtu(control, wan.mtu, tunnel_mtu);
-	if (wan.index != previous || control->wants_new_sockets)
-		renew_sockets(control);
+	is_another = wan.index != control->bound_index;
+	if (is_another && monotonic_milliseconds() < control->socket_retry_at)
+		return;
+	if (is_another && !renew_sockets(control))
+		return;
+	if (control->wan_is_gone || is_another)
+		log_info("%s is back%s", name, is_another ? ": sockets bound to it again" : "");
+	control->bound_index = wan.index;
+	control->wan_is_gone = false;
 }
 
 bool watch_look(struct control *control)

@@ -2,7 +2,6 @@
 #include "link.h"
 #include "rtnetlink.h"
 
-#include <errno.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
@@ -74,9 +73,7 @@ static int change_address(unsigned index, const struct ip_prefix *address, uint1
 
 int link_add_address(unsigned index, const struct ip_prefix *address)
 {
-	int error = change_address(index, address, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
-
-	return error == -EEXIST ? 0 : error;
+	return change_address(index, address, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
 }
 
 int link_remove_address(unsigned index, const struct ip_prefix *address)
@@ -108,12 +105,37 @@ static int change_route(unsigned index, const struct ip_prefix *prefix, uint16_t
 
 int link_add_route(unsigned index, const struct ip_prefix *prefix)
 {
-	int error = change_route(index, prefix, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
-
-	return error == -EEXIST ? 0 : error;
+	return change_route(index, prefix, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
 }
 
 int link_remove_route(unsigned index, const struct ip_prefix *prefix)
 {
 	return change_route(index, prefix, RTM_DELROUTE, 0);
+}
+
+static int read_route_device(const struct nlattr *attribute, void *argument)
+{
+	if (mnl_attr_get_type(attribute) == RTA_OIF)
+		*(unsigned *)argument = mnl_attr_get_u32(attribute);
+	return MNL_CB_OK;
+}
+
+static int read_route(const struct nlmsghdr *message, void *argument)
+{
+	return mnl_attr_parse(message, sizeof(struct rtmsg), read_route_device, argument);
+}
+
+unsigned link_route_to(const struct ip_address *address)
+{
+	char buffer[512];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct rtmsg *route;
+	unsigned index = 0;
+
+	request->nlmsg_type = RTM_GETROUTE;
+	route = mnl_nlmsg_put_extra_header(request, sizeof(*route));
+	route->rtm_family = AF_INET;
+	route->rtm_dst_len = 32;
+	mnl_attr_put_u32(request, RTA_DST, ip_address_ipv4(address));
+	return rtnetlink_talk(request, read_route, &index) < 0 ? 0 : index;
 }

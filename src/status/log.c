@@ -23,16 +23,32 @@ const char *log_level_name(enum log_level level)
 	return names[level];
 }
 
-void log_line(enum log_level level, const char *format, ...)
+/* One call, so that lines of several processes do not mix. */
+__attribute__((format(printf, 2, 0))) static void write_line(enum log_level level,
+							     const char *format, va_list arguments)
 {
 	char text[512];
+
+	vsnprintf(text, sizeof(text), format, arguments);
+	fprintf(stderr, "udp-encap-tun: %s: %s\n", log_level_name(level), text);
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
 	va_list arguments;
 
 	if (level > threshold)
 		return;
 	va_start(arguments, format);
-	vsnprintf(text, sizeof(text), format, arguments);
+	write_line(level, format, arguments);
 	va_end(arguments);
-	/* one call, so that lines of several processes do not mix */
-	fprintf(stderr, "udp-encap-tun: %s: %s\n", log_level_name(level), text);
+}
+
+void log_record(const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	write_line(LOG_LEVEL_INFO, format, arguments);
+	va_end(arguments);
 }

@@ -159,8 +159,8 @@ static enum slot_state slot_state(const struct address_pool *pool, const struct 
 
 /* What the search found in the addresses that it looked at. */
 struct pool_search {
-	uint32_t own;	 /* the peer's last address */
-	uint32_t free;	 /* the first one that anybody may have */
+	uint32_t own;    /* the peer's last address */
+	uint32_t free;   /* the first one that anybody may have */
 	uint32_t oldest; /* in quarantine, freed longest ago */
 };
 
@@ -182,7 +182,10 @@ static struct pool_search search_from(const struct address_pool *pool, uint32_t 
 		}
 		if (state == SLOT_FREE && found.free == POOL_NONE) {
 			found.free = offset;
-			if (offset == home)
+			/* nobody ever had it, so the peer had no other one either: its search
+			 * would have ended here before */
+			if (offset == home &&
+			    atomic_load_explicit(&slot->freed_at, memory_order_relaxed) == 0)
 				break;
 		}
 		if (state == SLOT_IN_QUARANTINE) {
@@ -209,6 +212,7 @@ static uint64_t reserve_entry(const struct address_pool *pool, uint32_t offset)
 static enum pool_claim claim_from_reserve(struct address_pool *pool, uint32_t fingerprint,
 					  uint32_t now, uint32_t *offset)
 {
+	atomic_store_explicit(&pool->wants_refill, true, memory_order_relaxed);
 	for (size_t i = 0; i < POOL_RESERVE_SIZE; i++) {
 		enum slot_state state;
 		uint64_t entry;
@@ -285,6 +289,7 @@ void address_pool_refill_reserve(struct address_pool *pool, uint32_t now)
 	uint32_t best[POOL_RESERVE_SIZE], rank[POOL_RESERVE_SIZE];
 	size_t count = 0;
 
+	atomic_store_explicit(&pool->wants_refill, false, memory_order_relaxed);
 	for (uint32_t offset = 0; offset < pool->size; offset++) {
 		const struct pool_slot *slot = &pool->slots[offset];
 		uint32_t slot_rank;

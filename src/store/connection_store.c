@@ -17,7 +17,7 @@ struct connection_store {
 	size_t entries_size; /* bytes */
 	/* Written by whoever makes or removes an entry: kept off the lines that lookups read. */
 	_Alignas(64) _Atomic uint64_t free_list; /* tag << 32 | index + 1, see take_entry() */
-	_Atomic uint32_t touched;		 /* entries used at least once */
+	_Atomic uint32_t touched;                /* entries used at least once */
 	_Atomic uint32_t count;
 	_Atomic uint32_t newcomers; /* index + 1 of the youngest */
 	/* Newcomers that the control thread has taken over but not told of yet, oldest first. Only
@@ -301,7 +301,8 @@ uint32_t connection_store_count(const struct connection_store *store)
 
 /*
  * Takes an entry out of both indexes. The address goes first: a peer that comes back at this very
- * moment finds its old entry, or its old address free.
+ * moment finds its old entry, or its old address free. It is free for others as well before the
+ * grace period ends, but only when there is no quarantine or no other address left.
  */
 static void unlink_entry(struct connection_store *store, struct connection *entry, uint32_t now)
 {
@@ -462,12 +463,20 @@ bool connection_store_set_pool(struct connection_store *store, const struct pool
 	adopt_entries(store, pool);
 	address_pool_destroy(previous);
 	*lost = connection_store_sweep(store, now, has_lost_its_address, tell_removed, &change);
+	address_pool_refill_reserve(pool, now);
 	return true;
 }
 
 uint32_t connection_store_pool_capacity(const struct connection_store *store)
 {
 	return store->pool != NULL ? address_pool_capacity(store->pool) : 0;
+}
+
+bool connection_store_wants_refill(const struct connection_store *store)
+{
+	const struct address_pool *pool = rcu_dereference(store->pool);
+
+	return pool != NULL && address_pool_wants_refill(pool);
 }
 
 void connection_store_refill_reserve(struct connection_store *store, uint32_t now)

@@ -1,6 +1,7 @@
 /* The tunnel interface; see tun_interface.h for the theory of operation. */
 #include "tun_interface.h"
 
+#include "decapsulate.h"
 #include "link.h"
 #include "log.h"
 
@@ -102,9 +103,9 @@ static short queue_flags(int fd, bool offload)
 	return flags;
 }
 
-/* Asks for as much as the kernel gives. Without virtio_net headers there must be nothing: a
- * persistent interface may still have what its last user asked for. */
-static void negotiate_offload(struct tun_interface *tun)
+/* Asks for as much as the kernel gives. Everything is set, also to nothing: a persistent interface
+ * may still have what its last user asked for. */
+static bool negotiate_offload(struct tun_interface *tun)
 {
 	static const unsigned wishes[] = {
 		TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO_ECN,
@@ -113,6 +114,14 @@ static void negotiate_offload(struct tun_interface *tun)
 		0,
 	};
 	size_t wish = tun->has_vnet_header ? 0 : 3;
+	int header_size = VNET_HEADER_SIZE;
+
+	if (tun->has_vnet_header && ioctl(tun->queues[0], TUNSETVNETHDRSZ, &header_size) < 0) {
+		log_error("cannot set the offload header of tunnel interface %s: %s; try --offload "
+			  "off",
+			  tun->name, strerror(errno));
+		return false;
+	}
 
 	while (wish < 3 && ioctl(tun->queues[0], TUNSETOFFLOAD, wishes[wish]) < 0)
 		wish++;
@@ -121,6 +130,7 @@ static void negotiate_offload(struct tun_interface *tun)
 	if (tun->has_vnet_header && wish > 0)
 		log_info("the kernel gives tunnel interface %s no %s offload: slower, not less",
 			 tun->name, wish > 1 ? "segmentation" : "ECN segmentation");
+	return true;
 }
 
 static bool open_first_queue(struct tun_interface *tun, bool offload, bool exists)
@@ -136,7 +146,11 @@ static bool open_first_queue(struct tun_interface *tun, bool offload, bool exist
 	if (!attach_queue(tun, exists ? flags : (short)(flags | (short)IFF_TUN_EXCL)))
 		return false;
 	tun->is_made = !exists;
-	return !exists || is_only_holder(tun);
+	if (!exists || is_only_holder(tun))
+		return true;
+	/* only the queue: offloads and steering are the other process's now */
+	close(tun->queues[--tun->queue_count]);
+	return false;
 }
 
 static bool open_other_queues(struct tun_interface *tun, size_t queues)
@@ -176,11 +190,11 @@ bool tun_interface_open(struct tun_interface *tun, const char *name, size_t queu
 	}
 	if (state.index != 0 && !may_take_over(name, &state.tun))
 		return false;
-	if (!open_first_queue(tun, offload, state.index != 0) || !open_other_queues(tun, queues)) {
+	if (!open_first_queue(tun, offload, state.index != 0) || !open_other_queues(tun, queues) ||
+	    !negotiate_offload(tun)) {
 		tun_interface_close(tun);
 		return false;
 	}
-	negotiate_offload(tun);
 	if (link_read(name, &state) < 0 || state.index == 0) {
 		log_error("tunnel interface %s vanished while it was being set up", name);
 		tun_interface_close(tun);

@@ -43,7 +43,7 @@ void udp_receiver_free(struct udp_receiver *receiver)
 	receiver->buffers = NULL;
 }
 
-/* Twice as many messages as the last batch's mean size allows, within the bounds. */
+/* As many messages as the batch's bytes allow at the last batch's mean size, within the bounds. */
 static unsigned next_offer(const struct udp_receiver *receiver, unsigned received)
 {
 	size_t bytes = 1;

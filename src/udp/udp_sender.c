@@ -172,6 +172,36 @@ static void begin_split(struct udp_sender *sender, int error)
 	sender->split_error = error;
 }
 
+/* What cannot be sent for its size alone may have a shorter segment at its end. */
+static size_t failing_segments(const struct udp_sender *sender,
+			       const struct outbound_message *message, int error)
+{
+	size_t others = message->segments - (size_t)1;
+	bool has_shorter_last = message->bytes < (size_t)message->segment_size * message->segments;
+
+	return sender->is_split && error == EMSGSIZE && others > 0 && has_shorter_last
+		       ? others
+		       : message->segments;
+}
+
+/* Takes the segments that failed out of the next message. */
+static void report_failure(struct udp_sender *sender, struct outbound_message *message, int error,
+			   struct send_failure *failure)
+{
+	failure->peer = message->route.peer;
+	failure->first_segment = message->first_segment;
+	failure->segments = failing_segments(sender, message, error);
+	failure->segment_size = message->segment_size;
+	failure->error = error;
+	message->first_segment = (uint16_t)(message->first_segment + failure->segments);
+	message->segments = (uint16_t)(message->segments - failure->segments);
+	sender->split_error = 0; /* it was not for the offload */
+	if (message->segments == 0)
+		end_message(sender);
+	else
+		message->bytes -= (uint32_t)(failure->segments * message->segment_size);
+}
+
 /* Finds another way for the next message, or reports it as failed. */
 static bool find_another_way(struct udp_sender *sender, struct outbound_batch *batch, int error,
 			     struct send_failure *failure)
@@ -179,19 +209,18 @@ static bool find_another_way(struct udp_sender *sender, struct outbound_batch *b
 	static const struct ip_address none;
 	struct outbound_message *message = &batch->messages[sender->next_message];
 
-	/* the address that the peer sent to is not ours any more */
-	if (error == EINVAL && !ip_address_equal(&message->route.local, &none)) {
-		message->route.local = none;
-		return true;
-	}
 	if (!sender->is_split && message->segments > 1 &&
 	    (error == EINVAL || error == EIO || error == EMSGSIZE)) {
 		begin_split(sender, error);
 		return true;
 	}
-	failure->message = message;
-	failure->error = error;
-	end_message(sender);
+	/* the address that the peer sent to is not ours any more: no fault of the offload */
+	if (error == EINVAL && !ip_address_equal(&message->route.local, &none)) {
+		message->route.local = none;
+		sender->split_error = 0;
+		return true;
+	}
+	report_failure(sender, message, error, failure);
 	return false;
 }
 

@@ -20,6 +20,16 @@ enum {
 	RECEIVE_BUFFER_SIZE = 4 * 1024 * 1024,
 };
 
+struct udp_socket_settings udp_socket_settings_of(const struct options *options)
+{
+	return (struct udp_socket_settings){
+		.device = options->bind_to_interface,
+		.port = (uint16_t)options->listen_port,
+		.fwmark = options->fwmark,
+		.offload = options->offload,
+	};
+}
+
 static int set_option(int fd, int level, int name, int value)
 {
 	return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
@@ -85,7 +95,8 @@ static int open_socket(const struct udp_socket_settings *settings, bool joins,
 	failure->step = "set a UDP socket's options";
 	error = set_options(fd, settings->offload);
 	if (error == 0) {
-		failure->step = "bind to the device";
+		failure->step = settings->fwmark != 0 ? "bind to the device and set --fwmark"
+						      : "bind to the device";
 		error = udp_socket_bind_to_device(fd, settings->device, settings->fwmark);
 	}
 	if (error == 0) {

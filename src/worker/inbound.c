@@ -10,11 +10,6 @@
 
 #include <errno.h>
 
-static void count(struct worker *worker, enum counter counter, uint64_t amount)
-{
-	counter_add(&worker->counters, counter, amount);
-}
-
 static void count_written(struct worker *worker, const struct inbound_packet *packet)
 {
 	count(worker, COUNTER_in_packets, 1);
@@ -63,7 +58,6 @@ static void note_obtained(struct worker *worker, enum connection_result result)
 	switch (result) {
 	case CONNECTION_MADE_IN_QUARANTINE:
 		count(worker, COUNTER_quarantine_cut_short, 1);
-		notices_raise(notices, NOTICE_RESERVE_LOW);
 		/* fall through */
 	case CONNECTION_MADE:
 		count(worker, COUNTER_connections_made, 1);
@@ -73,11 +67,12 @@ static void note_obtained(struct worker *worker, enum connection_result result)
 	case CONNECTION_REFUSED:
 		count(worker, COUNTER_connections_refused, 1);
 		notices_raise(notices, NOTICE_PEER_REFUSED);
-		notices_raise(notices, NOTICE_RESERVE_LOW);
 		break;
 	default:
-		break;
+		return;
 	}
+	if (connection_store_wants_refill(worker->forwarding->store))
+		notices_raise(notices, NOTICE_RESERVE_LOW);
 }
 
 /* Rule R2: the peer's entry, made if there is none. Fills the source of its packets. */
@@ -141,8 +136,8 @@ struct passage {
 	struct received_message message;
 	struct inbound_origin origin;
 	struct connection *connection; /* NULL in endpoint mode for an unknown source */
-	bool is_judged;		       /* admit() was asked */
-	enum counter refusal;	       /* its answer */
+	bool is_judged;                /* admit() was asked */
+	enum counter refusal;          /* its answer */
 };
 
 static void count_segment(struct worker *worker, const struct passage *passage, size_t length)
@@ -204,6 +199,11 @@ static bool take_message(struct worker *worker)
 	udp_received_message(&inbound->receiver, inbound->next_message, &passage.message);
 	if (message->is_truncated) {
 		count(worker, COUNTER_discard_in_truncated, 1);
+		return true;
+	}
+	/* RFC 768: no port, so nobody that could be answered */
+	if (message->from.port == 0) {
+		count(worker, COUNTER_discard_in_malformed, 1);
 		return true;
 	}
 	do {

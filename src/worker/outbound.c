@@ -19,11 +19,6 @@ static const enum counter verdict_counter[] = {
 	[PACKET_HAS_BAD_TCP_HEADER] = COUNTER_discard_out_malformed_tcp,
 };
 
-static void count(struct worker *worker, enum counter counter, uint64_t amount)
-{
-	counter_add(&worker->counters, counter, amount);
-}
-
 static void count_totals(struct worker *worker, const struct send_totals *totals)
 {
 	count(worker, COUNTER_out_calls, totals->calls);
@@ -35,17 +30,17 @@ static void count_totals(struct worker *worker, const struct send_totals *totals
 }
 
 /* Tells each packet that a refused message was made of how much the path takes. */
-static void reject_too_big(struct worker *worker, const struct outbound_message *message)
+static void reject_too_big(struct worker *worker, const struct send_failure *failure)
 {
 	const struct outbound_segment *segments = worker->outbound.batch.segments;
-	uint32_t mtu = path_mtu(&worker->path_mtu, &message->route.peer.address, worker->now);
-	size_t size = (size_t)message->segment_size + IPV4_HEADER_SIZE + UDP_HEADER_SIZE;
+	uint32_t mtu = path_mtu(&worker->path_mtu, &failure->peer.address, worker->now);
+	size_t size = failure->segment_size + IPV4_HEADER_SIZE + UDP_HEADER_SIZE;
 	const uint8_t *told = NULL;
 
 	if (mtu == 0 || size <= mtu)
 		return;
-	for (size_t i = 0; i < message->segments; i++) {
-		const uint8_t *packet = segments[message->first_segment + i].packet;
+	for (size_t i = 0; i < failure->segments; i++) {
+		const uint8_t *packet = segments[failure->first_segment + i].packet;
 
 		if (packet != told)
 			reject_packet(worker, packet, ICMP_QUOTED_SIZE,
@@ -61,7 +56,7 @@ static void discard_failed(struct worker *worker, const struct send_failure *fai
 	switch (failure->error) {
 	case EMSGSIZE:
 		counter = COUNTER_discard_out_too_big;
-		reject_too_big(worker, failure->message);
+		reject_too_big(worker, failure);
 		break;
 	case ENETUNREACH:
 	case EHOSTUNREACH:
@@ -78,7 +73,7 @@ static void discard_failed(struct worker *worker, const struct send_failure *fai
 	default:
 		break;
 	}
-	count(worker, counter, failure->message->segments);
+	count(worker, counter, failure->segments);
 }
 
 static void note_gso(struct worker *worker)
@@ -120,6 +115,17 @@ static bool flush(struct worker *worker)
 	return true;
 }
 
+/* For --log-peers: what is sent to the peer, if nothing stops it later. */
+static void count_for_log(const struct worker *worker, struct connection *connection,
+			  const struct tunnel_packet *packet)
+{
+	if (worker->forwarding->options->log_peers)
+		atomic_fetch_add_explicit(&connection->bytes_out,
+					  packet->data_length +
+						  packet->segments * packet->tcp_header_size,
+					  memory_order_relaxed);
+}
+
 /* Server mode: the peer that holds the packet's destination. */
 static bool route_to_peer(struct worker *worker, const struct tunnel_packet *packet)
 {
@@ -136,16 +142,12 @@ static bool route_to_peer(struct worker *worker, const struct tunnel_packet *pac
 	}
 	route->peer = connection->peer;
 	route->local = connection_local(connection);
-	if (worker->forwarding->options->log_peers)
-		atomic_fetch_add_explicit(&connection->bytes_out,
-					  packet->data_length +
-						  packet->segments * packet->tcp_header_size,
-					  memory_order_relaxed);
+	count_for_log(worker, connection, packet);
 	return true;
 }
 
 /* Endpoint mode: the packet's own destination, which is remembered for keepalives. */
-static void route_to_destination(struct worker *worker, const struct tunnel_packet *packet)
+static bool route_to_destination(struct worker *worker, const struct tunnel_packet *packet)
 {
 	struct datagram_route *route = &worker->outbound.route;
 	enum connection_result result;
@@ -157,10 +159,14 @@ static void route_to_destination(struct worker *worker, const struct tunnel_pack
 	connection = connection_store_obtain(worker->forwarding->store, &route->peer, worker->now,
 					     &result);
 	if (connection == NULL) {
-		/* carried all the same, only without keepalives */
 		count(worker, COUNTER_connections_refused, 1);
 		notices_raise(&worker->forwarding->notices, NOTICE_PEER_REFUSED);
-		return;
+		/* carried all the same, only without keepalives; but no answer would be let in */
+		if (!worker->forwarding->options->solicited_only)
+			return true;
+		count(worker, COUNTER_discard_out_not_remembered, packet->segments);
+		reject_packet(worker, packet->ip, ICMP_QUOTED_SIZE, ICMP_CODE_HOST_UNREACHABLE, 0);
+		return false;
 	}
 	if (result == CONNECTION_MADE) {
 		count(worker, COUNTER_connections_made, 1);
@@ -169,11 +175,8 @@ static void route_to_destination(struct worker *worker, const struct tunnel_pack
 	}
 	connection_refresh(&connection->last_sent, worker->now);
 	connection_refresh(&connection->last_tcp, worker->now);
-	if (worker->forwarding->options->log_peers)
-		atomic_fetch_add_explicit(&connection->bytes_out,
-					  packet->data_length +
-						  packet->segments * packet->tcp_header_size,
-					  memory_order_relaxed);
+	count_for_log(worker, connection, packet);
+	return true;
 }
 
 /* Puts the rest of the current packet into the batch; false when the socket is full. */
@@ -230,9 +233,8 @@ static bool forward_packet(struct worker *worker)
 			      (uint32_t)forwarding->max_payload + IPV4_HEADER_SIZE);
 		return true;
 	}
-	if (!options_server_mode(forwarding->options))
-		route_to_destination(worker, packet);
-	else if (!route_to_peer(worker, packet))
+	if (options_server_mode(forwarding->options) ? !route_to_peer(worker, packet)
+						     : !route_to_destination(worker, packet))
 		return true;
 	outbound->route.tos = packet->tos;
 	outbound->next_segment = 0;

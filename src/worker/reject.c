@@ -27,12 +27,12 @@ void reject_packet(struct worker *worker, const uint8_t *packet, size_t length, 
 	if (!icmp_error_is_allowed(packet, length))
 		return;
 	if (!may_send(worker)) {
-		counter_add(&worker->counters, COUNTER_icmp_suppressed, 1);
+		count(worker, COUNTER_icmp_suppressed, 1);
 		return;
 	}
 	icmp_error_build(packet, (enum icmp_unreachable_code)code,
 			 (uint16_t)(mtu < UINT16_MAX ? mtu : UINT16_MAX), error + VNET_HEADER_SIZE);
 	/* An error that cannot be delivered is lost like any ICMP message may be. */
 	if (tun_write(worker->queue, &iov, 1) == 0)
-		counter_add(&worker->counters, COUNTER_icmp_sent, 1);
+		count(worker, COUNTER_icmp_sent, 1);
 }

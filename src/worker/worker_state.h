@@ -21,7 +21,7 @@ enum {
 
 /** From the tunnel interface to UDP. */
 struct outbound {
-	bool is_blocked;	     /* the socket is full */
+	bool is_blocked;             /* the socket is full */
 	struct tunnel_packet packet; /* the one whose segments did not all fit into the batch */
 	struct datagram_route route;
 	size_t next_segment; /* of that packet; packet.segments: there is none */
@@ -50,7 +50,7 @@ struct worker {
 	int wake; /* eventfd */
 	_Atomic int next_socket;
 	uint64_t milliseconds; /* monotonic, read once a round */
-	uint32_t now;	       /* the same in seconds */
+	uint32_t now;          /* the same in seconds */
 	uint32_t icmp_second;
 	uint32_t icmp_left; /* ICMP errors that may still be sent in that second */
 	pthread_t thread;
@@ -59,6 +59,12 @@ struct worker {
 	struct inbound inbound;
 	struct outbound outbound;
 };
+
+/** Adds to one of the worker's counters. */
+static inline void count(struct worker *worker, enum counter counter, uint64_t amount)
+{
+	counter_add(&worker->counters, counter, amount);
+}
 
 /** Carries a batch from the socket to the tunnel interface, or goes on with one. */
 void inbound_run(struct worker *worker);

@@ -969,7 +969,7 @@ struct contest {
 	pthread_barrier_t barrier;
 	_Atomic uint32_t now;
 	_Atomic uint32_t running; /* threads that have not ended yet */
-	_Atomic bool is_over;	  /* for those that go on until they are told */
+	_Atomic bool is_over;     /* for those that go on until they are told */
 	bool has_threads;
 	void (*work)(struct worker *worker);
 	struct worker workers[THREADS];
@@ -1277,9 +1277,9 @@ static uint32_t change_pool(uint32_t round)
 		uint32_t network;
 		unsigned bits;
 	} pools[] = {
-		{NETWORK, 22},	     /* all */
+		{NETWORK, 22},       /* all */
 		{NETWORK + 512, 23}, /* the upper half */
-		{NETWORK, 22},	     {NETWORK, 24},
+		{NETWORK, 22},       {NETWORK, 24},
 		{NETWORK + 256, 24}, /* shares nothing with the one before */
 	};
 	uint32_t now = atomic_fetch_add(&contest.now, 1) + 1;

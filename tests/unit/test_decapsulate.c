@@ -158,8 +158,8 @@ static void assert_ipv4_header(const struct written *written, const struct inbou
 	assert_int_equal(ip[2] * 256 + ip[3], 20 + written->tcp_length);
 	assert_int_equal(ip[4] * 256 + ip[5], 0);
 	assert_int_equal(ip[6] * 256 + ip[7], 0x4000); /* DF */
-	assert_int_equal(ip[8], 64);		       /* TTL */
-	assert_int_equal(ip[9], 6);		       /* TCP */
+	assert_int_equal(ip[8], 64);                   /* TTL */
+	assert_int_equal(ip[9], 6);                    /* TCP */
 	assert_int_equal(slow_sum(0, ip, 20), 0xffff);
 	assert_memory_equal(ip + 12, &origin->source, 4);
 	assert_memory_equal(ip + 16, &origin->destination, 4);

@@ -280,7 +280,7 @@ static void names_of_interfaces(void **state)
 
 static void prefixes(void **state)
 {
-	static const char *const wrong[] = {"~",	   "10.0.0.1",	    "10.0.0.1/33",
+	static const char *const wrong[] = {"~",           "10.0.0.1",      "10.0.0.1/33",
 					    "10.0.0.1/0",  "10.0.0.256/24", "2001:db8::1/64",
 					    "10.0.0.1/24x"};
 	char words[128];
