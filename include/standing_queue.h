@@ -5,11 +5,12 @@
  * Theory of operation. A tunnel takes away TCP's own limit on what it has in local queues, and the
  * tunnel interface's queue is counted in packets, which may be 60 bytes or 64 KiB: at 20 Mbit/s a
  * full one is seconds long. What a packet waited cannot be read from a tun device, but when its
- * queue was last empty can: if it was never empty for 100 ms after the socket was full, there is more
- * in flight than the link and the socket buffer can use. Then one segment is marked (ECN) or dropped,
- * and again in ever shorter intervals until the queue runs empty: the control law of CoDel (RFC 8289)
- * with "not empty" in place of its sojourn time. A queue that stands because the processor is busy is
- * left alone: there most rounds end with everything sent, not with a full socket.
+ * queue was last empty can: if it was never empty for 100 ms after the socket was full, there is
+ * more in flight than the link and the socket buffer can use. Then one segment is marked (ECN) or
+ * dropped, and again in ever shorter intervals until the queue runs empty: the control law of CoDel
+ * (RFC 8289) with "not empty" in place of its sojourn time. A queue that stands because the
+ * processor is busy is left alone: there most rounds end with everything sent, not with a full
+ * socket.
  */
 #ifndef UDP_ENCAP_TUN_STANDING_QUEUE_H
 #define UDP_ENCAP_TUN_STANDING_QUEUE_H
