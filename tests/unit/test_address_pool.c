@@ -565,6 +565,27 @@ static void the_own_address_comes_before_a_free_one(void **state)
 	address_pool_destroy(pool);
 }
 
+/* Also after the quarantine, and though the home that it once found taken is free by then. */
+static void a_peer_keeps_its_address_though_its_home_is_free(void **state)
+{
+	struct address_pool *pool = pool_of(24, UNLIMITED);
+	uint32_t home = home_in(pool, 0);
+	uint32_t other = peer_at_home(pool, home, 1);
+	uint32_t offset;
+
+	(void)state;
+	assert_int_equal(claim(pool, other, 1, &offset), POOL_CLAIMED);
+	assert_int_equal(claim(pool, 0, 1, &offset), POOL_CLAIMED);
+	assert_int_equal(offset, home + 1);
+	release(pool, 0, home + 1, 5000);
+	release(pool, other, home, 5000);
+	assert_int_equal(claim(pool, 0, 5000 + 2 * QUARANTINE, &offset), POOL_CLAIMED);
+	assert_int_equal(offset, home + 1);
+	assert_int_equal(claim(pool, other, 5000 + 2 * QUARANTINE, &offset), POOL_CLAIMED);
+	assert_int_equal(offset, home);
+	address_pool_destroy(pool);
+}
+
 /* A peer that had two addresses, one after the other, gets the one nearer to home. */
 static void the_own_address_nearest_to_home(void **state)
 {
@@ -668,6 +689,53 @@ static uint32_t peer_far_from(const struct address_pool *pool, uint32_t from, ui
 		if (home + POOL_SEARCH_WIDTH <= from)
 			return number;
 	}
+}
+
+/* The usual pool needs no reserve and refuses nobody as long as it has an address. */
+static void a_pool_of_254_is_searched_whole(void **state)
+{
+	struct dice dice = dice_for(__func__);
+
+	(void)state;
+	for (int round = 0; round < 50; round++) {
+		struct address_pool *pool = pool_of(24, UNLIMITED);
+		uint32_t first = dice_below(&dice, 1000000);
+		uint32_t offset;
+
+		for (uint32_t i = 0; i < 254; i++)
+			assert_int_equal(claim(pool, first + i, 1, &offset), POOL_CLAIMED);
+		assert_int_equal(claim(pool, first + 254, 1, &offset), POOL_IS_FULL);
+		address_pool_destroy(pool);
+	}
+}
+
+/* The control thread refills the reserve when it was needed, not before and not again. */
+static void a_used_reserve_wants_a_refill(void **state)
+{
+	struct address_pool *pool = pool_of(20, UNLIMITED);
+	uint32_t near = 0, far = peer_far_from(pool, 100, 200, 0);
+	uint32_t offset;
+
+	(void)state;
+	address_pool_refill_reserve(pool, 1);
+	assert_int_equal(claim(pool, near, 1, &offset), POOL_CLAIMED);
+	assert_false(address_pool_wants_refill(pool));
+	hold_all(pool, 999);
+	for (uint32_t i = 100; i < 200; i++)
+		address_pool_unclaim(pool, i);
+	address_pool_refill_reserve(pool, 1);
+	/* something was taken from it */
+	assert_int_equal(claim(pool, far, 1, &offset), POOL_CLAIMED);
+	assert_true(address_pool_wants_refill(pool));
+	address_pool_refill_reserve(pool, 1);
+	assert_false(address_pool_wants_refill(pool));
+	/* it was empty */
+	hold_all(pool, 999);
+	assert_int_equal(claim(pool, far + 1, 1, &offset), POOL_IS_FULL);
+	assert_true(address_pool_wants_refill(pool));
+	address_pool_refill_reserve(pool, 1);
+	assert_false(address_pool_wants_refill(pool));
+	address_pool_destroy(pool);
 }
 
 static void nearly_full_pools_are_filled_to_the_last_address(void **state)
@@ -917,7 +985,8 @@ static void inherited_quarantines_end(void **state)
 
 enum {
 	THREADS = 4,
-	ROUNDS = 30000,
+	CLAIMS = 10000,
+	MAX_ROUNDS = 100 * 1000 * 1000,
 };
 
 /* An address has one owner at a time, whatever the threads do. */
@@ -936,41 +1005,51 @@ struct contestant {
 	pthread_t thread;
 };
 
+static void give_back(struct contest *contest, uint32_t offset)
+{
+	atomic_store(&contest->owners[offset], 0);
+	address_pool_unclaim(contest->pool, offset);
+}
+
+/* Claims one for a peer that other threads want to have one for as well, or for one of its own. */
+static bool claim_in_contest(struct contestant *self, uint32_t round, uint32_t *offset)
+{
+	struct contest *contest = self->contest;
+	struct peer peer = numbered_peer(round % 300 + (round % 2) * 1000 * self->number);
+
+	if (address_pool_claim(contest->pool, &peer, round + 1, 1, offset) == POOL_IS_FULL)
+		return false;
+	if (*offset == 0 || *offset >= contest->pool->size - 1) {
+		atomic_fetch_add(&contest->out_of_range, 1);
+		return false;
+	}
+	if (atomic_exchange(&contest->owners[*offset], self->number) != 0)
+		atomic_fetch_add(&contest->given_twice, 1);
+	address_pool_publish(contest->pool, *offset, self->number);
+	self->claims++;
+	return true;
+}
+
 static void *claim_and_give_back(void *argument)
 {
 	struct contestant *self = argument;
-	struct contest *contest = self->contest;
 	uint32_t held[8] = {0};
 	uint32_t held_count = 0;
 
-	for (uint32_t i = 0; i < ROUNDS; i++) {
-		struct peer peer = numbered_peer(i % 300 + (i % 2) * 1000 * self->number);
-		uint32_t offset;
-
-		if (held_count < 8 &&
-		    address_pool_claim(contest->pool, &peer, i + 1, 1, &offset) != POOL_IS_FULL) {
-			if (offset == 0 || offset >= contest->pool->size - 1) {
-				atomic_fetch_add(&contest->out_of_range, 1);
-				break;
-			}
-			if (atomic_exchange(&contest->owners[offset], self->number) != 0)
-				atomic_fetch_add(&contest->given_twice, 1);
-			address_pool_publish(contest->pool, offset, self->number);
-			held[held_count++] = offset;
-			self->claims++;
-		} else if (held_count > 0) {
-			offset = held[--held_count];
-			atomic_store(&contest->owners[offset], 0);
-			address_pool_unclaim(contest->pool, offset);
+	for (uint32_t i = 0; i < MAX_ROUNDS && self->claims < CLAIMS; i++) {
+		if (held_count < 8 && claim_in_contest(self, i, &held[held_count])) {
+			held_count++;
+			continue;
 		}
+		/* none for us: let others go on, the one that refills the reserve too */
+		if (held_count < 8)
+			sched_yield();
+		if (held_count > 0)
+			give_back(self->contest, held[--held_count]);
 	}
-	while (held_count > 0) {
-		uint32_t offset = held[--held_count];
-
-		atomic_store(&contest->owners[offset], 0);
-		address_pool_unclaim(contest->pool, offset);
-	}
-	atomic_fetch_sub(&contest->running, 1);
+	while (held_count > 0)
+		give_back(self->contest, held[--held_count]);
+	atomic_fetch_sub(&self->contest->running, 1);
 	return NULL;
 }
 
@@ -995,7 +1074,7 @@ static void hold_contest(unsigned bits, uint32_t free_count)
 	}
 	for (uint32_t i = 0; i < THREADS; i++) {
 		pthread_join(contestants[i].thread, NULL);
-		assert_true(contestants[i].claims > 0);
+		assert_int_equal(contestants[i].claims, CLAIMS);
 	}
 	assert_int_equal(contest.given_twice, 0);
 	assert_int_equal(contest.out_of_range, 0);
@@ -1036,10 +1115,13 @@ int main(void)
 		cmocka_unit_test(no_quarantine_if_none_is_wanted),
 		cmocka_unit_test(a_peer_gets_its_own_address_in_quarantine),
 		cmocka_unit_test(the_own_address_comes_before_a_free_one),
+		cmocka_unit_test(a_peer_keeps_its_address_though_its_home_is_free),
 		cmocka_unit_test(the_own_address_nearest_to_home),
 		cmocka_unit_test(oldest_first_when_nothing_else_is_free),
 		cmocka_unit_test(what_is_free_comes_before_what_is_in_quarantine),
 		cmocka_unit_test(a_full_pool_refuses_and_recovers),
+		cmocka_unit_test(a_pool_of_254_is_searched_whole),
+		cmocka_unit_test(a_used_reserve_wants_a_refill),
 		cmocka_unit_test(nearly_full_pools_are_filled_to_the_last_address),
 		cmocka_unit_test(the_reserve_is_oldest_first),
 		cmocka_unit_test(the_reserve_has_what_is_out_of_quarantine_first),

@@ -586,6 +586,32 @@ static void how_many_peers_the_pool_has_room_for(void **state)
 	connection_store_destroy(store);
 }
 
+/* A new pool has its reserve at once, and says when it needs another one. */
+static void a_new_pool_has_its_reserve(void **state)
+{
+	struct connection_store *store = bare_store(5000, false);
+
+	(void)state;
+	assert_false(connection_store_wants_refill(store));
+	assert_int_equal(set_pool(store, NETWORK, 20, 1), 0);
+	assert_false(connection_store_wants_refill(store));
+	assert_int_equal(fill_the_pool(store, 0, 100), 4093);
+	for (uint32_t number = 10; number < 4093; number++)
+		connection_refresh(&find(store, number)->last_received, 200);
+	assert_int_equal(expire(store, 201, 50), 10);
+	assert_int_equal(set_pool(store, NETWORK, 20, 202), 0);
+	assert_false(connection_store_wants_refill(store));
+	/* nobody has a home so near to all of those ten that no reserve is needed */
+	for (uint32_t number = 5000; number < 5010; number++)
+		obtain(store, number, 203, CONNECTION_MADE_IN_QUARANTINE);
+	assert_true(connection_store_wants_refill(store));
+	obtain(store, 5010, 203, CONNECTION_REFUSED);
+	connection_store_refill_reserve(store, 203);
+	assert_false(connection_store_wants_refill(store));
+	assert_is_sound(store);
+	connection_store_destroy(store);
+}
+
 /* Pools that change */
 
 static void count_removed(const struct connection *entry, void *argument)
@@ -1174,18 +1200,38 @@ static void a_full_store_is_exactly_full_also_with_threads(void **state)
 	assert_is_sound(contest.store);
 }
 
-/* Any peer at any time: entries are made and found while others go. */
-static void come_and_go(struct worker *worker)
+/* Whatever the control thread removes, a worker may read it until it reports a quiescent state. */
+static void hold_some(struct worker *worker)
 {
-	for (uint32_t i = 0; !atomic_load(&contest.is_over); i++) {
+	struct connection *held[8];
+	uint32_t numbers[8];
+
+	for (size_t i = 0; i < 8; i++) {
 		/* a few peers come often, so that threads meet */
 		uint32_t most = dice_once_in(&worker->dice, 2) ? 20 : contest.peers;
 
-		obtain_as_worker(worker, dice_below(&worker->dice, most));
-		if (i % 8 == 0)
-			urcu_qsbr_quiescent_state();
-		/* more threads than cores: let the control thread have its turn */
-		if (i % 256 == 0)
+		numbers[i] = dice_below(&worker->dice, most);
+		held[i] = obtain_as_worker(worker, numbers[i]);
+		/* more threads than cores: here others make most of what we hold */
+		if (dice_once_in(&worker->dice, 200))
+			sched_yield();
+	}
+	for (size_t i = 0; i < 8; i++) {
+		struct peer peer = numbered_peer(numbers[i]);
+
+		if (held[i] != NULL && !is_peer(held[i], &peer))
+			worker->fault = "an entry changed hands while it was being read";
+	}
+	urcu_qsbr_quiescent_state();
+}
+
+/* Any peer at any time: entries are made and found while others go. */
+static void come_and_go(struct worker *worker)
+{
+	while (!atomic_load(&contest.is_over)) {
+		hold_some(worker);
+		/* let the control thread have its turn */
+		if (dice_once_in(&worker->dice, 32))
 			sched_yield();
 	}
 }
@@ -1505,6 +1551,7 @@ int main(void)
 		cmocka_unit_test(a_store_full_of_entries_refuses_and_recovers),
 		cmocka_unit_test(a_store_full_of_addresses_refuses_and_recovers),
 		cmocka_unit_test(how_many_peers_the_pool_has_room_for),
+		cmocka_unit_test(a_new_pool_has_its_reserve),
 		cmocka_unit_test(a_new_pool_drops_what_lies_outside),
 		cmocka_unit_test(a_wider_pool_drops_nothing),
 		cmocka_unit_test(the_interfaces_new_address_is_taken_from_its_holder),

@@ -53,6 +53,7 @@ static const char *const promised_names[] = {
 	"discard_out_malformed_tcp",
 	"discard_out_no_address",
 	"discard_out_unknown_destination",
+	"discard_out_not_remembered",
 	"discard_out_too_big",
 	"discard_out_unreachable",
 	"discard_out_refused_locally",

@@ -42,6 +42,17 @@ static void nothing_below_the_threshold(void **state)
 	}
 }
 
+/* What --log-peers asks for is written at every level: it is a record, not a message. */
+static void records_are_exempt(void **state)
+{
+	(void)state;
+	log_set_level(LOG_LEVEL_ERROR);
+	capture_begin(&written);
+	log_record("peer %s came", "203.0.113.7:12345");
+	capture_end(&written);
+	assert_string_equal(written.errors, "udp-encap-tun: info: peer 203.0.113.7:12345 came\n");
+}
+
 static void a_long_text_is_still_one_line(void **state)
 {
 	static char text[4000];
@@ -69,6 +80,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_line_with_its_level),
 		cmocka_unit_test(nothing_below_the_threshold),
+		cmocka_unit_test(records_are_exempt),
 		cmocka_unit_test(a_long_text_is_still_one_line),
 		cmocka_unit_test(names_of_levels),
 	};

@@ -99,7 +99,7 @@ static void defaults(void **state)
 	assert_int_equal(options.peer_pool.length, 0);
 	assert_int_equal(options.mtu, 0);
 	assert_int_equal(options.connection_timeout, 300);
-	assert_int_equal(options.max_connections, 0);
+	assert_int_equal(options_max_connections(&options), 65536);
 	assert_int_equal(options.address_quarantine, 1200);
 	assert_int_equal(options.keepalive, 25);
 	assert_int_equal(options.keepalive_for, 7500);
@@ -130,6 +130,7 @@ static void every_option_of_server_mode(void **state)
 	assert_prefix(&options.peer_pool, 0x0a010000, 16);
 	assert_int_equal(options.connection_timeout, 60);
 	assert_int_equal(options.max_connections, 1000000);
+	assert_int_equal(options_max_connections(&options), 1000000);
 	assert_int_equal(options.address_quarantine, 0);
 	assert_int_equal(options.fwmark, 0x1f);
 	assert_false(options.offload);
@@ -324,8 +325,8 @@ static void what_is_no_option(void **state)
 	refuse("show", "show");
 	refuse("--log-peers extra", "extra");
 	refuse("-- extra", "extra");
-	refuse("--listen-port", "--listen-port");
-	refuse("-l", "--listen-port");
+	refuse("--listen-port", "--listen-port needs an argument: PORT");
+	refuse("-l", "--listen-port needs an argument: PORT");
 	refuse("--log-peers=yes", "--log-peers");
 	refuse("--solicited-only=1", "--solicited-only");
 }
