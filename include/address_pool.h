@@ -117,7 +117,7 @@ void address_pool_unclaim(struct address_pool *pool, uint32_t offset);
 void address_pool_release(struct address_pool *pool, uint32_t offset, uint32_t fingerprint,
 			  uint32_t now);
 
-/** True when the reserve was used or found empty since it was filled last. Any thread. */
+/** True when the reserve was used, or soon will be, since it was filled last. Any thread. */
 static inline bool address_pool_wants_refill(const struct address_pool *pool)
 {
 	return atomic_load_explicit(&pool->wants_refill, memory_order_relaxed);

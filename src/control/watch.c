@@ -34,6 +34,7 @@ static bool has_same_addresses(const struct link_addresses *a, const struct link
 static void log_pool(const struct control *control, const struct ip_prefix *pool)
 {
 	uint32_t capacity = connection_store_pool_capacity(control->forwarding->store);
+	uint32_t most = options_max_connections(control->forwarding->options);
 	unsigned length = pool->length - (unsigned)IPV4_MAPPED_BITS;
 	struct ip_address network = ip_prefix_network(pool);
 	char text[IP_ADDRESS_TEXT_SIZE];
@@ -41,7 +42,7 @@ static void log_pool(const struct control *control, const struct ip_prefix *pool
 	ip_address_text(&network, text);
 	if (capacity > 0)
 		log_info("tunnel addresses come from %s/%u: room for %u peers", text, length,
-			 capacity);
+			 capacity < most ? capacity : most);
 	else
 		log_warning("%s/%u has no room for a single peer: give %s a larger subnet, or set "
 			    "--peer-pool",

@@ -12,9 +12,10 @@ enum {
 	ICMP_NEXT_HOP_MTU = 6,
 };
 
+/* Neither "this network", loopback, multicast nor reserved. */
 static bool is_unicast(const uint8_t *address)
 {
-	return address[0] > 0 && address[0] < 224;
+	return address[0] > 0 && address[0] < 224 && address[0] != 127;
 }
 
 bool icmp_error_is_allowed(const uint8_t *packet, size_t length)

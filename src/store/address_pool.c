@@ -234,6 +234,15 @@ static enum pool_claim claim_from_reserve(struct address_pool *pool, uint32_t fi
 	return POOL_IS_FULL;
 }
 
+/* A long way to a free address means that the next search may end without one. */
+static void note_distance(struct address_pool *pool, uint32_t home, uint32_t offset)
+{
+	uint32_t distance = offset >= home ? offset - home : offset + pool->size - home;
+
+	if (distance > POOL_SEARCH_WIDTH / 4)
+		atomic_store_explicit(&pool->wants_refill, true, memory_order_relaxed);
+}
+
 enum pool_claim address_pool_claim(struct address_pool *pool, const struct peer *peer,
 				   uint32_t fingerprint, uint32_t now, uint32_t *offset)
 {
@@ -246,8 +255,10 @@ enum pool_claim address_pool_claim(struct address_pool *pool, const struct peer 
 		*offset = found.own != POOL_NONE ? found.own : found.free;
 		if (*offset == POOL_NONE)
 			break;
-		if (address_pool_claim_offset(pool, *offset))
+		if (address_pool_claim_offset(pool, *offset)) {
+			note_distance(pool, home, *offset);
 			return POOL_CLAIMED;
+		}
 	}
 	if (pool->size > POOL_SEARCH_WIDTH)
 		return claim_from_reserve(pool, fingerprint, now, offset);

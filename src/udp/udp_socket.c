@@ -17,7 +17,7 @@ enum {
 	 */
 	SEND_BUFFER_SIZE = 128 * 1024,
 	/* What may arrive while a worker is held up; the kernel doubles it as well. */
-	RECEIVE_BUFFER_SIZE = 4 * 1024 * 1024,
+	RECEIVE_BUFFER_SIZE = 8 * 1024 * 1024,
 };
 
 struct udp_socket_settings udp_socket_settings_of(const struct options *options)
