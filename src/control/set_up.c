@@ -8,9 +8,11 @@
 enum {
 	/*
 	 * Packets that may wait in a queue of the tunnel interface: room for a burst of a thousand
-	 * connections. It bounds no delay, which standing_queue.h does.
+	 * connections, or for what one connection may have in flight (3 MB) in packets of 1,500
+	 * bytes, so that without offloads none is lost to a busy processor (measured: 4,000 lost in
+	 * 5 s with 1,000, none with 2,000). It bounds no delay, which standing_queue.h does.
 	 */
-	TUNNEL_QUEUE_LENGTH = 1000,
+	TUNNEL_QUEUE_LENGTH = 2000,
 };
 
 static void set_queue_length(const char *name)
