@@ -1,0 +1,313 @@
+/*
+ * Sending when the kernel refuses: which segments go out, in which order, and what is given up. The
+ * kernel's sendmmsg() is replaced by one that refuses what a test says, the way the kernel does: it
+ * stops at the first message that fails and tells of it only when nothing went before.
+ */
+#include "udp_sender.h"
+
+#include <errno.h>
+#include <netinet/udp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { SEGMENT_DATA = 100, HEADER = 20, SEGMENT = HEADER + SEGMENT_DATA, SENT_ROOM = 1 << 16 };
+
+/* What the kernel gets to see of one message. */
+struct offer {
+	size_t length;
+	bool is_gso;
+	bool has_local;
+};
+
+static int (*refuse)(const struct offer *offer); /* an errno, or 0 to take the message */
+static unsigned messages_left;                   /* until the socket is full */
+static uint8_t sent[SENT_ROOM];
+static size_t sent_length;
+
+static struct offer describe(struct msghdr *header)
+{
+	struct offer offer = {0};
+
+	for (size_t i = 0; i < (size_t)header->msg_iovlen; i++)
+		offer.length += header->msg_iov[i].iov_len;
+	for (struct cmsghdr *control = CMSG_FIRSTHDR(header); control != NULL;
+	     control = CMSG_NXTHDR(header, control)) {
+		offer.is_gso |= control->cmsg_level == IPPROTO_UDP &&
+				control->cmsg_type == UDP_SEGMENT;
+		offer.has_local |= control->cmsg_level == IPPROTO_IP &&
+				   control->cmsg_type == IP_PKTINFO;
+	}
+	return offer;
+}
+
+static int send_one(struct msghdr *header)
+{
+	struct offer offer = describe(header);
+	int error = refuse(&offer);
+
+	if (messages_left == 0)
+		error = EAGAIN;
+	if (error != 0)
+		return error;
+	messages_left--;
+	for (size_t i = 0; i < (size_t)header->msg_iovlen; i++) {
+		assert_true(sent_length + header->msg_iov[i].iov_len <= SENT_ROOM);
+		memcpy(sent + sent_length, header->msg_iov[i].iov_base, header->msg_iov[i].iov_len);
+		sent_length += header->msg_iov[i].iov_len;
+	}
+	return 0;
+}
+
+/* stands in for the C library's */
+int sendmmsg(int fd, struct mmsghdr *headers, unsigned count, int flags)
+{
+	(void)fd;
+	assert_int_equal(flags & MSG_DONTWAIT, MSG_DONTWAIT);
+	for (unsigned i = 0; i < count; i++) {
+		int error = send_one(&headers[i].msg_hdr);
+
+		if (error != 0) {
+			errno = error;
+			return i > 0 ? (int)i : -1;
+		}
+	}
+	return (int)count;
+}
+
+/* A sender with a batch of super-packets, each to a peer of its own, so that none share a message.
+ */
+struct scene {
+	struct udp_sender sender;
+	struct outbound_batch batch;
+	struct send_totals totals;
+	struct send_failure failure;
+	uint8_t packets[8][IPV4_HEADER_SIZE + HEADER + 8 * SEGMENT_DATA];
+};
+
+static struct scene *make_scene(int (*refusal)(const struct offer *offer))
+{
+	struct scene *scene = calloc(1, sizeof(*scene));
+
+	assert_non_null(scene);
+	refuse = refusal;
+	messages_left = UINT32_MAX;
+	sent_length = 0;
+	udp_sender_init(&scene->sender);
+	scene->batch.max_message_segments = MESSAGE_MAX_SEGMENTS;
+	outbound_batch_clear(&scene->batch);
+	return scene;
+}
+
+static void add_packet(struct scene *scene, size_t number, size_t data_length, bool has_local)
+{
+	uint8_t *ip = scene->packets[number];
+	size_t length = IPV4_HEADER_SIZE + HEADER + data_length;
+	struct datagram_route route = {.peer = {.port = (uint16_t)(number + 1)}};
+	struct tunnel_packet packet;
+
+	memset(ip, (int)number, length);
+	ip[IPV4_VERSION_IHL] = 0x45;
+	store_be16(ip + IPV4_TOTAL_LENGTH, (uint16_t)length);
+	store_be16(ip + IPV4_FRAGMENT, IPV4_DONT_FRAGMENT);
+	ip[IPV4_PROTOCOL] = IPPROTO_TCP;
+	ip[IPV4_HEADER_SIZE + TCP_DATA_OFFSET] = 0x50;
+	store_be32(ip + IPV4_HEADER_SIZE + TCP_SEQUENCE, 0);
+	for (size_t i = 0; i < data_length; i++)
+		ip[IPV4_HEADER_SIZE + HEADER + i] = (uint8_t)(number * 16 + i / SEGMENT_DATA);
+	if (has_local)
+		route.local = ip_address_from_ipv4(htonl(0xc0000201));
+	assert_int_equal(tunnel_packet_parse(ip, length, SEGMENT_DATA, &packet), PACKET_IS_TCP);
+	assert_int_equal(encapsulate(&scene->batch, &packet, 0, &route), packet.segments);
+}
+
+static enum send_outcome send_batch(struct scene *scene)
+{
+	return udp_send(&scene->sender, 0, &scene->batch, &scene->totals, &scene->failure);
+}
+
+/* True when a datagram of segment `index` of a packet went out at `*at`, which is moved behind it.
+ */
+static void expect_segment(size_t *at, size_t number, size_t index, size_t data_length)
+{
+	assert_true(*at + HEADER + data_length <= sent_length);
+	assert_int_equal(load_be32(sent + *at + TCP_SEQUENCE), index * SEGMENT_DATA);
+	for (size_t i = 0; i < data_length; i++)
+		assert_int_equal(sent[*at + HEADER + i], number * 16 + index);
+	*at += HEADER + data_length;
+}
+
+static void expect_packets(size_t *at, size_t first, size_t count, size_t segments)
+{
+	for (size_t number = first; number < first + count; number++) {
+		for (size_t index = 0; index < segments; index++)
+			expect_segment(at, number, index, SEGMENT_DATA);
+	}
+}
+
+static int take_everything(const struct offer *offer)
+{
+	(void)offer;
+	return 0;
+}
+
+static int refuse_gso(const struct offer *offer)
+{
+	return offer->is_gso ? EIO : 0;
+}
+
+static int refuse_large(const struct offer *offer)
+{
+	return offer->is_gso || offer->length >= SEGMENT ? EMSGSIZE : 0;
+}
+
+static int refuse_local(const struct offer *offer)
+{
+	return offer->has_local ? EINVAL : 0;
+}
+
+static int refuse_five_segments(const struct offer *offer)
+{
+	return offer->length == (size_t)5 * SEGMENT ? ENETUNREACH : 0;
+}
+
+static void everything_goes_out_in_one_call(void **state)
+{
+	struct scene *scene = make_scene(take_everything);
+	size_t at = 0;
+
+	(void)state;
+	for (size_t number = 0; number < 4; number++)
+		add_packet(scene, number, (size_t)6 * SEGMENT_DATA, number % 2 == 0);
+	assert_int_equal(send_batch(scene), SEND_IS_DONE);
+	expect_packets(&at, 0, 4, 6);
+	assert_int_equal(at, sent_length);
+	assert_int_equal(scene->totals.calls, 1);
+	assert_int_equal(scene->totals.gso_messages, 4);
+	assert_int_equal(scene->totals.segments, 24);
+	assert_int_equal(scene->totals.bytes, sent_length);
+	free(scene);
+}
+
+/* A device that cannot cut datagrams: nothing is lost, and after three messages GSO is given up. */
+static void gso_that_never_works_is_given_up(void **state)
+{
+	struct scene *scene = make_scene(refuse_gso);
+	size_t at = 0;
+
+	(void)state;
+	for (size_t number = 0; number < 5; number++)
+		add_packet(scene, number, (size_t)6 * SEGMENT_DATA, false);
+	assert_int_equal(send_batch(scene), SEND_IS_DONE);
+	expect_packets(&at, 0, 5, 6);
+	assert_int_equal(at, sent_length);
+	assert_true(scene->sender.has_given_up_gso);
+	assert_int_equal(scene->sender.gso_error, EIO);
+	assert_int_equal(scene->totals.gso_fallbacks, 3);
+	assert_int_equal(scene->totals.segments, 30);
+	assert_int_equal(scene->totals.bytes, sent_length);
+	free(scene);
+}
+
+/* The path takes less: that is no fault of the offload, and a shorter last segment still fits. */
+static void what_is_too_big_fails_and_the_rest_goes_out(void **state)
+{
+	struct scene *scene = make_scene(refuse_large);
+	size_t at = 0;
+
+	(void)state;
+	for (size_t number = 0; number < 4; number++)
+		add_packet(scene, number, (size_t)3 * SEGMENT_DATA + 50, false);
+	for (size_t number = 0; number < 4; number++) {
+		assert_int_equal(send_batch(scene), SEND_HAS_FAILED);
+		assert_int_equal(scene->failure.error, EMSGSIZE);
+		assert_int_equal(scene->failure.segments, 3);
+		assert_int_equal(scene->failure.first_segment, 4 * number);
+		assert_int_equal(scene->failure.segment_size, SEGMENT);
+		assert_int_equal(scene->failure.peer.port, number + 1);
+	}
+	assert_int_equal(send_batch(scene), SEND_IS_DONE);
+	for (size_t number = 0; number < 4; number++)
+		expect_segment(&at, number, 3, 50);
+	assert_int_equal(at, sent_length);
+	assert_false(scene->sender.has_given_up_gso);
+	assert_int_equal(scene->totals.bytes, sent_length);
+	free(scene);
+}
+
+/* The interface lost the address that peers sent to: the kernel chooses, and GSO stays. */
+static void a_lost_source_address_is_no_fault_of_gso(void **state)
+{
+	struct scene *scene = make_scene(refuse_local);
+	size_t at = 0;
+
+	(void)state;
+	for (size_t number = 0; number < 5; number++)
+		add_packet(scene, number, (size_t)4 * SEGMENT_DATA, true);
+	assert_int_equal(send_batch(scene), SEND_IS_DONE);
+	expect_packets(&at, 0, 5, 4);
+	assert_int_equal(at, sent_length);
+	assert_false(scene->sender.has_given_up_gso);
+	free(scene);
+}
+
+static void only_the_message_that_fails_is_skipped(void **state)
+{
+	struct scene *scene = make_scene(refuse_five_segments);
+	size_t at = 0;
+
+	(void)state;
+	for (size_t number = 0; number < 5; number++)
+		add_packet(scene, number, (number == 2 ? 5u : 4u) * (size_t)SEGMENT_DATA, false);
+	assert_int_equal(send_batch(scene), SEND_HAS_FAILED);
+	assert_int_equal(scene->failure.error, ENETUNREACH);
+	assert_int_equal(scene->failure.segments, 5);
+	assert_int_equal(scene->failure.peer.port, 3);
+	assert_int_equal(send_batch(scene), SEND_IS_DONE);
+	expect_packets(&at, 0, 2, 4);
+	expect_packets(&at, 3, 2, 4);
+	assert_int_equal(at, sent_length);
+	free(scene);
+}
+
+/* A full socket at every possible moment, with and without GSO: nothing lost, nothing twice. */
+static void a_full_socket_loses_nothing(void **state)
+{
+	static int (*const refusals[])(const struct offer *) = {take_everything, refuse_gso};
+
+	(void)state;
+	for (size_t kind = 0; kind < 2; kind++) {
+		for (unsigned room = 1; room < 12; room++) {
+			struct scene *scene = make_scene(refusals[kind]);
+			size_t at = 0;
+
+			for (size_t number = 0; number < 5; number++)
+				add_packet(scene, number, (size_t)4 * SEGMENT_DATA, false);
+			messages_left = room;
+			while (send_batch(scene) == SEND_IS_BLOCKED) {
+				assert_int_equal(messages_left, 0);
+				messages_left = room;
+			}
+			expect_packets(&at, 0, 5, 4);
+			assert_int_equal(at, sent_length);
+			assert_int_equal(scene->totals.segments, 20);
+			free(scene);
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(everything_goes_out_in_one_call),
+		cmocka_unit_test(gso_that_never_works_is_given_up),
+		cmocka_unit_test(what_is_too_big_fails_and_the_rest_goes_out),
+		cmocka_unit_test(a_lost_source_address_is_no_fault_of_gso),
+		cmocka_unit_test(only_the_message_that_fails_is_skipped),
+		cmocka_unit_test(a_full_socket_loses_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
