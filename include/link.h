@@ -15,7 +15,6 @@ struct link_tun {
 	bool is_tun;     /* created through /dev/net/tun */
 	bool is_layer_3; /* IFF_TUN, not IFF_TAP */
 	bool is_multi_queue;
-	bool is_persistent;
 	uint32_t queues; /* attached and detached; known only when multi-queue */
 };
 

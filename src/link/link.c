@@ -22,9 +22,6 @@ static int read_tun_attribute(const struct nlattr *attribute, void *argument)
 	case IFLA_TUN_TYPE:
 		tun->is_layer_3 = mnl_attr_get_u8(attribute) == IFF_TUN;
 		break;
-	case IFLA_TUN_PERSIST:
-		tun->is_persistent = mnl_attr_get_u8(attribute) != 0;
-		break;
 	case IFLA_TUN_MULTI_QUEUE:
 		tun->is_multi_queue = mnl_attr_get_u8(attribute) != 0;
 		break;

@@ -28,10 +28,16 @@ static size_t put_control(uint8_t *buffer, size_t used, int level, int type, con
 	return used + CMSG_SPACE(size);
 }
 
+static bool has_source(const struct datagram_route *route)
+{
+	static const struct ip_address none;
+
+	return !ip_address_equal(&route->local, &none);
+}
+
 static size_t build_control(uint8_t *buffer, const struct datagram_route *route,
 			    uint16_t segment_size)
 {
-	static const struct ip_address none;
 	int tos = route->tos;
 	size_t used = 0;
 
@@ -40,7 +46,7 @@ static size_t build_control(uint8_t *buffer, const struct datagram_route *route,
 				   sizeof(segment_size));
 	if (tos != 0)
 		used = put_control(buffer, used, IPPROTO_IP, IP_TOS, &tos, sizeof(tos));
-	if (!ip_address_equal(&route->local, &none)) {
+	if (has_source(route)) {
 		struct in_pktinfo info = {.ipi_spec_dst.s_addr = ip_address_ipv4(&route->local)};
 
 		used = put_control(buffer, used, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
@@ -206,7 +212,6 @@ static void report_failure(struct udp_sender *sender, struct outbound_message *m
 static bool find_another_way(struct udp_sender *sender, struct outbound_batch *batch, int error,
 			     struct send_failure *failure)
 {
-	static const struct ip_address none;
 	struct outbound_message *message = &batch->messages[sender->next_message];
 
 	if (!sender->is_split && message->segments > 1 &&
@@ -215,8 +220,8 @@ static bool find_another_way(struct udp_sender *sender, struct outbound_batch *b
 		return true;
 	}
 	/* the address that the peer sent to is not ours any more: no fault of the offload */
-	if (error == EINVAL && !ip_address_equal(&message->route.local, &none)) {
-		message->route.local = none;
+	if (error == EINVAL && has_source(&message->route)) {
+		memset(&message->route.local, 0, sizeof(message->route.local));
 		sender->split_error = 0;
 		return true;
 	}

@@ -244,7 +244,7 @@ void inbound_run(struct worker *worker)
 	if (inbound->next_message == inbound->message_count) {
 		int received = udp_receive(&inbound->receiver, worker->socket);
 
-		/* nothing there, or an error that udp_socket's poll() shows again */
+		/* nothing there, or an error that poll() shows again */
 		if (received <= 0)
 			return;
 		count(worker, COUNTER_in_calls, 1);
