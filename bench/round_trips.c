@@ -314,6 +314,8 @@ static void put_load(const struct plan *plan)
 	while (now() < load.count_until)
 		answer_events(&load);
 	report(&load);
+	free(load.samples.times);
+	free(load.connections);
 }
 
 static void usage(void)

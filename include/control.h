@@ -22,7 +22,10 @@ struct control {
 	struct counters counters; /* the control thread's own */
 	int signals;              /* signalfd */
 	int monitor;              /* rtnetlink */
-	int keepalive_socket;     /* shares a worker's socket */
+	/* Duplicates of the workers' sockets: of the first one, or of each that has its own port.
+	 */
+	size_t keepalive_socket_count;
+	int keepalive_sockets[MAX_THREADS];
 
 	bool wan_is_gone;
 	unsigned bound_index; /* of the device that the sockets are bound to */
@@ -57,12 +60,12 @@ bool control_set_up(struct control *control);
 
 /**
  * Gives the control thread its workers.
- * @socket: a worker's, to send keepalives from; it is duplicated
+ * @sockets: the workers', to send keepalives from; they are duplicated
  * @bound_index: of the device that the sockets are bound to
  * Returns false after an error was logged.
  */
-bool control_set_workers(struct control *control, struct worker **workers, size_t count, int socket,
-			 unsigned bound_index);
+bool control_set_workers(struct control *control, struct worker **workers, size_t count,
+			 const int *sockets, unsigned bound_index);
 
 /** Runs until there is a reason to end. Main thread, registered with RCU. */
 enum control_outcome control_run(struct control *control);

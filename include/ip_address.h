@@ -21,7 +21,8 @@ struct ip_address {
 /** A remote end: where its datagrams come from and go to. */
 struct peer {
 	struct ip_address address;
-	uint16_t port; /* network byte order */
+	uint16_t port;     /* network byte order */
+	uint16_t own_port; /* which of our ports it talks to, network byte order; 0: the only one */
 };
 
 /** An address with the length of its network part, in bits of the 128-bit form (IPv4: 96 to 128).
@@ -33,7 +34,7 @@ struct ip_prefix {
 
 enum {
 	IP_ADDRESS_TEXT_SIZE = 46, /* INET6_ADDRSTRLEN */
-	PEER_TEXT_SIZE = IP_ADDRESS_TEXT_SIZE + 8,
+	PEER_TEXT_SIZE = IP_ADDRESS_TEXT_SIZE + 24,
 	IPV4_MAPPED_BITS = 96, /* prefix length of ::ffff:0:0 */
 };
 
@@ -65,7 +66,8 @@ static inline bool ip_address_equal(const struct ip_address *a, const struct ip_
 
 static inline bool peer_equal(const struct peer *a, const struct peer *b)
 {
-	return ip_address_equal(&a->address, &b->address) && a->port == b->port;
+	return ip_address_equal(&a->address, &b->address) && a->port == b->port &&
+	       a->own_port == b->own_port;
 }
 
 /** True when the address lies in the prefix's network. Any thread. */
@@ -86,7 +88,8 @@ bool ip_prefix_parse(const char *text, struct ip_prefix *prefix);
 /** Writes an address as text ("192.0.2.1") into a buffer of IP_ADDRESS_TEXT_SIZE and returns it. */
 const char *ip_address_text(const struct ip_address *address, char *text);
 
-/** Writes a peer as text ("192.0.2.1:12345") into a buffer of PEER_TEXT_SIZE and returns it. */
+/** Writes a peer as text ("192.0.2.1:12345", "192.0.2.1:12345 from port 12346") into a buffer of
+ * PEER_TEXT_SIZE and returns it. */
 const char *peer_text(const struct peer *peer, char *text);
 
 #endif

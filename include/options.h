@@ -5,7 +5,9 @@
 #include "ip_address.h"
 #include "log.h"
 
+#include <arpa/inet.h>
 #include <net/if.h>
+#include <sched.h>
 
 #define PROGRAM_VERSION "0.1.0"
 
@@ -33,7 +35,9 @@ struct options {
 	uint32_t keepalive;          /* seconds, 0: off */
 	uint32_t keepalive_for;      /* seconds */
 	uint32_t fwmark;             /* 0: none */
+	cpu_set_t cpus;              /* for the workers; empty: where the system wants */
 	bool solicited_only;
+	bool port_per_worker;
 	bool offload;
 	bool log_peers;
 	enum log_level log_level;
@@ -53,6 +57,16 @@ enum options_outcome options_parse(int argc, char **argv, struct options *option
 static inline uint32_t options_max_connections(const struct options *options)
 {
 	return options->max_connections > 0 ? options->max_connections : DEFAULT_MAX_CONNECTIONS;
+}
+
+/**
+ * The port of a worker's own with --port-per-worker, network byte order; 0 without, when all share
+ * the listen port.
+ * @number: of the worker, from 0 on
+ */
+static inline uint16_t options_own_port(const struct options *options, size_t number)
+{
+	return options->port_per_worker ? htons((uint16_t)(options->listen_port + number)) : 0;
 }
 
 static inline bool options_server_mode(const struct options *options)

@@ -1,10 +1,11 @@
 /*
- * The UDP sockets: one for each worker, all on the listen port of the bound device.
+ * The UDP sockets: one for each worker, all on the listen port of the bound device, or each on a
+ * port of its own from the listen port on (--port-per-worker).
  *
- * Theory of operation. The first socket is bound plain and gets SO_REUSEPORT only then, so a port
- * that another process holds is an error instead of being shared unnoticed; the others join it. The
- * kernel's reuseport hash keeps a peer's datagrams on one socket. Datagrams carry DF; IP_RECVERR
- * stays off, for with it one dead peer makes sends to healthy ones fail.
+ * Theory of operation. On one port, the first socket is bound plain and gets SO_REUSEPORT only
+ * then, so a port that another process holds is an error instead of being shared unnoticed; the
+ * others join it. The kernel's reuseport hash keeps a peer's datagrams on one socket. Datagrams
+ * carry DF; IP_RECVERR stays off, for with it one dead peer makes sends to healthy ones fail.
  */
 #ifndef UDP_ENCAP_TUN_UDP_SOCKET_H
 #define UDP_ENCAP_TUN_UDP_SOCKET_H
@@ -13,7 +14,8 @@
 
 struct udp_socket_settings {
 	const char *device;
-	uint16_t port;   /* host byte order */
+	uint16_t port;   /* host byte order; of the first socket */
+	bool port_each;  /* every socket has the port after the one before, none is shared */
 	uint32_t fwmark; /* 0: none */
 	bool offload;    /* receive coalesced datagrams (UDP_GRO) where the kernel can */
 };
@@ -24,6 +26,7 @@ struct udp_socket_settings udp_socket_settings_of(const struct options *options)
 /** Why the sockets could not be opened. */
 struct udp_socket_failure {
 	const char *step; /* what was tried, for "cannot STEP" */
+	uint16_t port;    /* of the socket, host byte order */
 	int error;        /* errno */
 };
 

@@ -17,14 +17,21 @@ struct worker;
 
 /**
  * Makes a worker, not yet running. Main thread.
+ * @number: of this worker, from 0 on
  * @queue: its queue of the tunnel interface, not closed by the worker
  * @socket: its UDP socket, closed by the worker
  * Returns NULL when there is no memory or descriptor for it; the socket is then left alone.
  */
-struct worker *worker_create(struct forwarding *forwarding, int queue, int socket);
+struct worker *worker_create(struct forwarding *forwarding, size_t number, int queue, int socket);
 
 /** Starts the worker's thread. Returns 0 or a positive error number. Main thread. */
 int worker_start(struct worker *worker);
+
+/**
+ * Keeps a running worker on one CPU. Returns 0 or a positive error number. Main thread.
+ * @cpu: its number
+ */
+int worker_pin(struct worker *worker, size_t cpu);
 
 /** Waits for the thread to end, after `is_stopping` was set and the worker was woken. */
 void worker_join(struct worker *worker);

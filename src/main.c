@@ -26,16 +26,18 @@ struct program {
 
 static size_t default_threads(const struct options *options)
 {
-	cpu_set_t processors;
-	int count;
+	cpu_set_t cpus = options->cpus;
+	size_t count, most = MAX_THREADS;
 
-	/* one far end is one socket: more workers would only wait */
-	if (!options_server_mode(options))
+	/* one port and one far end are one socket: more workers would only wait */
+	if (!options_server_mode(options) && !options->port_per_worker)
 		return 1;
-	if (sched_getaffinity(0, sizeof(processors), &processors) < 0)
+	if (CPU_COUNT(&cpus) == 0 && sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
 		return 1;
-	count = CPU_COUNT(&processors);
-	return count < MAX_THREADS ? (size_t)count : MAX_THREADS;
+	count = (size_t)CPU_COUNT(&cpus);
+	if (options->port_per_worker && UINT16_MAX + 1 - options->listen_port < most)
+		most = UINT16_MAX + 1 - options->listen_port;
+	return count < most ? count : most;
 }
 
 /* The index of the bound device, or 0 after an error was logged. */
@@ -65,7 +67,7 @@ static bool open_sockets(const struct options *options, int *sockets, size_t cou
 	if (failure.error == EADDRINUSE)
 		log_error("UDP port %u on %s is taken by another process: stop that one (see 'ss "
 			  "-ulpn'), or choose another --listen-port",
-			  options->listen_port, options->bind_to_interface);
+			  failure.port, options->bind_to_interface);
 	else if (failure.error == EPERM || failure.error == EACCES)
 		log_error(
 			"no permission to %s: run as root or with CAP_NET_ADMIN, CAP_NET_RAW and, "
@@ -99,7 +101,7 @@ static bool create_workers(struct program *program, const int *sockets, size_t c
 	size_t i;
 
 	for (i = 0; i < count; i++) {
-		program->workers[i] = worker_create(&program->forwarding, program->tun.queues[i],
+		program->workers[i] = worker_create(&program->forwarding, i, program->tun.queues[i],
 						    sockets[i]);
 		if (program->workers[i] == NULL)
 			break;
@@ -142,7 +144,28 @@ static bool open_paths(struct program *program, size_t threads)
 	if (!create_workers(program, sockets, program->tun.queue_count))
 		return false;
 	return control_set_workers(&program->control, program->workers, program->worker_count,
-				   sockets[0], wan);
+				   sockets, wan);
+}
+
+/* Workers take turns on the CPUs of --cpus. */
+static bool pin_worker(const struct program *program, size_t number)
+{
+	const cpu_set_t *cpus = &program->options.cpus;
+	size_t left, cpu = 0;
+	int error;
+
+	if (CPU_COUNT(cpus) == 0)
+		return true;
+	left = number % (size_t)CPU_COUNT(cpus);
+	while (!CPU_ISSET(cpu, cpus) || left-- > 0)
+		cpu++;
+	error = worker_pin(program->workers[number], cpu);
+	if (error == 0)
+		return true;
+	log_error("cannot run a worker on CPU %zu (--cpus): %s; see 'lscpu' for those that are "
+		  "there",
+		  cpu, strerror(error));
+	return false;
 }
 
 static bool start_workers(struct program *program)
@@ -155,6 +178,8 @@ static bool start_workers(struct program *program)
 			return false;
 		}
 		program->running++;
+		if (!pin_worker(program, program->running - 1))
+			return false;
 	}
 	return true;
 }

@@ -17,6 +17,7 @@ enum option_kind {
 	KIND_PREFIX,
 	KIND_ON_OFF,
 	KIND_LEVEL,
+	KIND_CPUS,
 	KIND_HELP,
 	KIND_VERSION,
 };
@@ -50,6 +51,10 @@ static const struct option_description descriptions[] = {
 	 "remote port; without it: server mode"},
 	{"threads", 't', KIND_NUMBER, BOTH_MODES, false, AT(threads), 1, MAX_THREADS, "N",
 	 "workers, a queue and a socket each (server: one per CPU, else: 1)"},
+	{"port-per-worker", 0, KIND_FLAG, ENDPOINT_MODE, false, AT(port_per_worker), 0, 0, NULL,
+	 "each worker uses a port of its own, from the listen port on"},
+	{"cpus", 0, KIND_CPUS, BOTH_MODES, false, AT(cpus), 0, 0, "LIST",
+	 "CPUs for the workers to stay on, such as 0,2-3 (any)"},
 	{"address", 0, KIND_PREFIX, BOTH_MODES, false, AT(address), 0, 0, "CIDR",
 	 "give the tunnel interface this address and bring it up"},
 	{"mtu", 0, KIND_NUMBER, BOTH_MODES, false, AT(mtu), MIN_TUNNEL_MTU, MAX_TUNNEL_MTU, "N",
@@ -143,6 +148,34 @@ static bool read_level(const char *text, enum log_level *level)
 	return false;
 }
 
+/* Numbers and ranges: "0,2-3". */
+static bool read_cpus(const char *text, cpu_set_t *cpus)
+{
+	CPU_ZERO(cpus);
+	for (;;) {
+		unsigned long first, last;
+		char *end;
+
+		if (*text < '0' || *text > '9')
+			return false;
+		first = last = strtoul(text, &end, 10);
+		if (*end == '-') {
+			if (end[1] < '0' || end[1] > '9')
+				return false;
+			last = strtoul(end + 1, &end, 10);
+		}
+		if (first > last || last >= CPU_SETSIZE)
+			return false;
+		for (; first <= last; first++)
+			CPU_SET(first, cpus);
+		if (*end == '\0')
+			return true;
+		if (*end != ',')
+			return false;
+		text = end + 1;
+	}
+}
+
 static bool read_value(const struct option_description *option, const char *text,
 		       struct options *options)
 {
@@ -159,6 +192,8 @@ static bool read_value(const struct option_description *option, const char *text
 		return ip_prefix_parse(text, (struct ip_prefix *)field);
 	case KIND_LEVEL:
 		return read_level(text, (enum log_level *)(void *)field);
+	case KIND_CPUS:
+		return read_cpus(text, (cpu_set_t *)(void *)field);
 	case KIND_ON_OFF:
 		on = strcmp(text, "on") == 0;
 		if (!on && strcmp(text, "off") != 0)
@@ -186,6 +221,11 @@ static void complain_about_value(const struct option_description *option, const 
 		log_error("--%s takes an IPv4 address and prefix length such as 10.0.0.1/24, not "
 			  "'%s'",
 			  option->name, text);
+		break;
+	case KIND_CPUS:
+		log_error("--%s takes numbers and ranges of CPUs from 0 to %d such as 0,2-3, not "
+			  "'%s'",
+			  option->name, CPU_SETSIZE - 1, text);
 		break;
 	case KIND_ON_OFF:
 		log_error("--%s takes 'on' or 'off', not '%s'", option->name, text);
@@ -264,6 +304,13 @@ static bool check_together(const struct options *options, const bool *given)
 {
 	if (!check_required(given) || !check_mode(given, options_server_mode(options)))
 		return false;
+	if (options->port_per_worker && options->listen_port + options->threads > UINT16_MAX + 1) {
+		log_error("--port-per-worker needs %u ports from --listen-port on, and %u is the "
+			  "last "
+			  "one",
+			  options->threads, UINT16_MAX);
+		return false;
+	}
 	if (strcmp(options->interface, options->bind_to_interface) == 0) {
 		log_error("--interface and --bind-to-interface must be two interfaces, not '%s' "
 			  "twice",

@@ -42,7 +42,6 @@ bool control_init(struct control *control, struct forwarding *forwarding, struct
 	memset(control, 0, sizeof(*control));
 	control->forwarding = forwarding;
 	control->tun = tun;
-	control->keepalive_socket = -1;
 	control->signals = open_signals();
 	control->monitor = link_monitor_open();
 	forwarding->notices.event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -53,16 +52,24 @@ bool control_init(struct control *control, struct forwarding *forwarding, struct
 	return false;
 }
 
-bool control_set_workers(struct control *control, struct worker **workers, size_t count, int socket,
-			 unsigned bound_index)
+bool control_set_workers(struct control *control, struct worker **workers, size_t count,
+			 const int *sockets, unsigned bound_index)
 {
+	size_t ports = control->forwarding->options->port_per_worker ? count : 1;
+
 	control->workers = workers;
 	control->worker_count = count;
 	control->bound_index = bound_index;
-	control->keepalive_socket = fcntl(socket, F_DUPFD_CLOEXEC, 0);
-	if (control->keepalive_socket < 0)
-		log_error("cannot duplicate a socket: %s", strerror(errno));
-	return control->keepalive_socket >= 0;
+	while (control->keepalive_socket_count < ports) {
+		int socket = fcntl(sockets[control->keepalive_socket_count], F_DUPFD_CLOEXEC, 0);
+
+		if (socket < 0) {
+			log_error("cannot duplicate a socket: %s", strerror(errno));
+			return false;
+		}
+		control->keepalive_sockets[control->keepalive_socket_count++] = socket;
+	}
+	return true;
 }
 
 static void hush(struct control *control, uint32_t bit, uint64_t *quiet_until, uint64_t now)
@@ -233,8 +240,8 @@ void control_close(struct control *control)
 		close(control->signals);
 	if (control->monitor >= 0)
 		close(control->monitor);
-	if (control->keepalive_socket >= 0)
-		close(control->keepalive_socket);
+	while (control->keepalive_socket_count > 0)
+		close(control->keepalive_sockets[--control->keepalive_socket_count]);
 	if (control->forwarding->notices.event >= 0)
 		close(control->forwarding->notices.event);
 }

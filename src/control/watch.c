@@ -174,7 +174,8 @@ static bool renew_sockets(struct control *control)
 	}
 	control->socket_retry_at = 0;
 	/* dup2() reuses the descriptor's number, so it cannot fail for want of one */
-	(void)dup2(sockets[0], control->keepalive_socket);
+	for (size_t i = 0; i < control->keepalive_socket_count; i++)
+		(void)dup2(sockets[i], control->keepalive_sockets[i]);
 	for (size_t i = 0; i < control->worker_count; i++)
 		worker_replace_socket(control->workers[i], sockets[i]);
 	return true;

@@ -70,9 +70,13 @@ const char *ip_address_text(const struct ip_address *address, char *text)
 const char *peer_text(const struct peer *peer, char *text)
 {
 	char address[IP_ADDRESS_TEXT_SIZE];
+	int length;
 
 	ip_address_text(&peer->address, address);
-	snprintf(text, PEER_TEXT_SIZE, strchr(address, ':') ? "[%s]:%u" : "%s:%u", address,
-		 ntohs(peer->port));
+	length = snprintf(text, PEER_TEXT_SIZE, strchr(address, ':') ? "[%s]:%u" : "%s:%u", address,
+			  ntohs(peer->port));
+	if (peer->own_port != 0)
+		snprintf(text + length, PEER_TEXT_SIZE - (size_t)length, " from port %u",
+			 ntohs(peer->own_port));
 	return text;
 }

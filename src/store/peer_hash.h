@@ -42,7 +42,7 @@ static inline uint64_t peer_hash(const struct peer_hash_key *key, const struct p
 	uint64_t message[3];
 
 	memcpy(message, peer->address.bytes, sizeof(peer->address.bytes));
-	message[2] = peer->port;
+	message[2] = (uint64_t)peer->own_port << 16 | peer->port;
 	for (int i = 0; i < 3; i++) {
 		v[3] ^= message[i];
 		sip_round(v);

@@ -99,6 +99,7 @@ void udp_received_message(const struct udp_receiver *receiver, size_t index,
 
 	message->from.address = ip_address_from_ipv4(receiver->names[index].sin_addr.s_addr);
 	message->from.port = receiver->names[index].sin_port;
+	message->from.own_port = 0;
 	memset(&message->to, 0, sizeof(message->to));
 	message->payload = receiver->iov[index].iov_base;
 	message->length = receiver->headers[index].msg_len;

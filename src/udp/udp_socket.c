@@ -25,6 +25,7 @@ struct udp_socket_settings udp_socket_settings_of(const struct options *options)
 	return (struct udp_socket_settings){
 		.device = options->bind_to_interface,
 		.port = (uint16_t)options->listen_port,
+		.port_each = options->port_per_worker,
 		.fwmark = options->fwmark,
 		.offload = options->offload,
 	};
@@ -51,7 +52,10 @@ int udp_socket_bind_to_device(int fd, const char *device, uint32_t fwmark)
 	return 0;
 }
 
-static int bind_to_port(int fd, uint16_t port, bool joins)
+/* How a socket gets its port. */
+enum port_claim { PORT_ALONE, PORT_FIRST_OF_GROUP, PORT_JOINS_GROUP };
+
+static int bind_to_port(int fd, uint16_t port, enum port_claim claim)
 {
 	struct sockaddr_in any = {
 		.sin_family = AF_INET,
@@ -59,11 +63,13 @@ static int bind_to_port(int fd, uint16_t port, bool joins)
 		.sin_addr.s_addr = htonl(INADDR_ANY),
 	};
 
-	if (joins && set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
+	if (claim == PORT_JOINS_GROUP && set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
 		return -errno;
 	if (bind(fd, (const struct sockaddr *)&any, sizeof(any)) < 0)
 		return -errno;
-	return joins ? 0 : set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (claim == PORT_FIRST_OF_GROUP)
+		return set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	return 0;
 }
 
 static int set_options(int fd, bool offload)
@@ -81,12 +87,13 @@ static int set_options(int fd, bool offload)
 	return error;
 }
 
-static int open_socket(const struct udp_socket_settings *settings, bool joins,
-		       struct udp_socket_failure *failure)
+static int open_socket(const struct udp_socket_settings *settings, uint16_t port,
+		       enum port_claim claim, struct udp_socket_failure *failure)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP);
 	int error;
 
+	failure->port = port;
 	failure->step = "make a UDP socket";
 	if (fd < 0) {
 		failure->error = errno;
@@ -101,7 +108,7 @@ static int open_socket(const struct udp_socket_settings *settings, bool joins,
 	}
 	if (error == 0) {
 		failure->step = "bind to the port";
-		error = bind_to_port(fd, settings->port, joins);
+		error = bind_to_port(fd, port, claim);
 	}
 	if (error == 0)
 		return fd;
@@ -114,7 +121,14 @@ bool udp_sockets_open(const struct udp_socket_settings *settings, int *sockets, 
 		      struct udp_socket_failure *failure)
 {
 	for (size_t i = 0; i < count; i++) {
-		sockets[i] = open_socket(settings, i > 0, failure);
+		uint16_t port = settings->port;
+		enum port_claim claim = i == 0 ? PORT_FIRST_OF_GROUP : PORT_JOINS_GROUP;
+
+		if (settings->port_each) {
+			port = (uint16_t)(port + i);
+			claim = PORT_ALONE;
+		}
+		sockets[i] = open_socket(settings, port, claim, failure);
 		if (sockets[i] >= 0)
 			continue;
 		while (i-- > 0)

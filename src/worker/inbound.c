@@ -197,6 +197,7 @@ static bool take_message(struct worker *worker)
 	const struct received_message *message = &passage.message;
 
 	udp_received_message(&inbound->receiver, inbound->next_message, &passage.message);
+	passage.message.from.own_port = worker->own_port;
 	if (message->is_truncated) {
 		count(worker, COUNTER_discard_in_truncated, 1);
 		return true;

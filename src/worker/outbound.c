@@ -156,6 +156,7 @@ static bool route_to_destination(struct worker *worker, const struct tunnel_pack
 	memset(route, 0, sizeof(*route));
 	route->peer.address = ip_address_from_ipv4(load_u32(packet->ip + IPV4_DESTINATION));
 	route->peer.port = htons((uint16_t)worker->forwarding->options->endpoint_port);
+	route->peer.own_port = worker->own_port;
 	connection = connection_store_obtain(worker->forwarding->store, &route->peer, worker->now,
 					     &result);
 	if (connection == NULL) {

@@ -12,7 +12,7 @@
 
 enum { WATCH_WAKE, WATCH_SOCKET, WATCH_QUEUE, WATCH_COUNT };
 
-struct worker *worker_create(struct forwarding *forwarding, int queue, int socket)
+struct worker *worker_create(struct forwarding *forwarding, size_t number, int queue, int socket)
 {
 	struct worker *worker = aligned_alloc(64, (sizeof(*worker) + 63) & ~(size_t)63);
 
@@ -20,6 +20,7 @@ struct worker *worker_create(struct forwarding *forwarding, int queue, int socke
 		return NULL;
 	memset(worker, 0, sizeof(*worker));
 	worker->forwarding = forwarding;
+	worker->own_port = options_own_port(forwarding->options, number);
 	worker->queue = queue;
 	atomic_store(&worker->next_socket, -1);
 	worker->path_mtu.device = forwarding->options->bind_to_interface;
@@ -158,6 +159,15 @@ static void *run(void *argument)
 int worker_start(struct worker *worker)
 {
 	return pthread_create(&worker->thread, NULL, run, worker);
+}
+
+int worker_pin(struct worker *worker, size_t cpu)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	return pthread_setaffinity_np(worker->thread, sizeof(cpus), &cpus);
 }
 
 void worker_join(struct worker *worker)

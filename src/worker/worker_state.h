@@ -45,6 +45,7 @@ struct inbound {
 
 struct worker {
 	struct forwarding *forwarding;
+	uint16_t own_port; /* network byte order, 0: all workers have one port */
 	int queue;
 	int socket;
 	int wake; /* eventfd */

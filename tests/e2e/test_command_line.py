@@ -38,6 +38,7 @@ WRONG_ARGUMENTS = [
     *(("--address-quarantine", value, "") for value in ("-1", "long", "", "99999999999999999999")),
     *(("--fwmark", value, "") for value in ("-1", "mark", "", "4294967296")),
     *(("--offload", value, "off") for value in ("yes", "", "On", "1", "onoff")),
+    *(("--cpus", value, "0,2-3") for value in ("", "a", "0-", "-1", "3-1", "0,,1", "0,", "1024")),
     *(("--log-level", value, "warning") for value in ("loud", "", "INFO", "3")),
     *(
         (option, value, "")
@@ -50,7 +51,7 @@ WRONG_ARGUMENTS = [
         for value in ("", "sixteen-letters-", "a/b", "a b", ".", "..", "tun%d")
     ),
 ]
-FLAGS = ("--solicited-only", "--log-peers")
+FLAGS = ("--solicited-only", "--log-peers", "--port-per-worker")
 OPTIONS_WITH_ARGUMENT = sorted({option for option, _, _ in WRONG_ARGUMENTS})
 
 
@@ -65,7 +66,7 @@ def run(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def usual(option: str) -> list[str]:
     """A command line that is right but for this option."""
     rest = [word for name, value in REQUIRED.items() if name != option for word in (name, value)]
-    if option.startswith("--keepalive") or option == "--solicited-only":
+    if option.startswith("--keepalive") or option in ("--solicited-only", "--port-per-worker"):
         rest += ["--endpoint-port", "5000"]
     return rest
 
@@ -112,6 +113,9 @@ def test_required_option_missing(program: Path, option: str) -> None:
         ([], "--interface"),
         ([*ENDPOINT, "--peer-pool", "10.0.0.0/24"], "--peer-pool"),
         ([*SERVER, "--solicited-only"], "--solicited-only"),
+        ([*SERVER, "--port-per-worker"], "--port-per-worker"),
+        ([*ENDPOINT, "--port-per-worker", "--threads", "2", "--listen-port", "65535"],
+         "--port-per-worker"),
         ([*SERVER, "--keepalive", "5"], "--keepalive"),
     ],
 )

@@ -266,19 +266,22 @@ static void peers_that_differ_by_a_bit_are_two(void **state)
 	connection_store_destroy(store);
 }
 
-/* What is in the padding of a peer decides nothing. */
-static void padding_does_not_matter(void **state)
+/* With a port for each worker, a far end is as many peers as it has of our ports to talk to. */
+static void own_ports_are_apart(void **state)
 {
 	struct connection_store *store = store_with(1000, 20);
-	const struct peer peer = numbered_peer(5);
-	struct peer padded;
+	struct peer peer = numbered_peer(5);
+	enum connection_result result;
+	struct connection *entry;
 
 	(void)state;
-	memset(&padded, 0x5a, sizeof(padded));
-	padded.address = peer.address;
-	padded.port = peer.port;
 	obtain(store, 5, 1, CONNECTION_MADE);
-	assert_ptr_equal(connection_store_find_peer(store, &padded), find(store, 5));
+	peer.own_port = 0x3039; /* any but 0 */
+	assert_null(connection_store_find_peer(store, &peer));
+	entry = connection_store_obtain(store, &peer, 1, &result);
+	assert_int_equal(result, CONNECTION_MADE);
+	assert_ptr_not_equal(entry, find(store, 5));
+	assert_ptr_equal(connection_store_find_peer(store, &peer), entry);
 	connection_store_destroy(store);
 }
 
@@ -1540,7 +1543,7 @@ int main(void)
 		cmocka_unit_test(addresses_outside_a_small_pool),
 		cmocka_unit_test(there_is_one_entry_for_each_peer),
 		cmocka_unit_test(peers_that_differ_by_a_bit_are_two),
-		cmocka_unit_test(padding_does_not_matter),
+		cmocka_unit_test(own_ports_are_apart),
 		cmocka_unit_test(a_new_entry_has_nothing_of_an_old_one),
 		cmocka_unit_test(times_and_local_address),
 		cmocka_unit_test(a_store_without_tunnel_addresses),

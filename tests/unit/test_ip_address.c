@@ -38,16 +38,15 @@ static void equality(void **state)
 	}
 }
 
-/* A struct peer has padding, which must not decide whether two are the same. */
-static void equality_does_not_see_padding(void **state)
+/* A far end that talks to another of our ports is another peer. */
+static void own_ports_tell_peers_apart(void **state)
 {
-	struct peer one, other;
+	struct peer one = peer_of(0xc0000201, 7), other = one;
 
 	(void)state;
-	memset(&one, 0x00, sizeof(one));
-	memset(&other, 0xff, sizeof(other));
-	one.address = other.address = ipv4_address(0xc0000201);
-	one.port = other.port = 7;
+	other.own_port = 1;
+	assert_false(peer_equal(&one, &other));
+	one.own_port = 1;
 	assert_true(peer_equal(&one, &other));
 }
 
@@ -216,6 +215,9 @@ static void peers_as_text(void **state)
 	peer.port = 0xffff;
 	assert_string_equal(peer_text(&peer, text),
 			    "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535");
+	peer.own_port = 0xffff;
+	assert_string_equal(peer_text(&peer, text),
+			    "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535 from port 65535");
 	free(text);
 }
 
@@ -224,7 +226,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ipv4_is_held_in_its_mapped_form),
 		cmocka_unit_test(equality),
-		cmocka_unit_test(equality_does_not_see_padding),
+		cmocka_unit_test(own_ports_tell_peers_apart),
 		cmocka_unit_test(contains_and_covers_bit_by_bit),
 		cmocka_unit_test(networks_bit_by_bit),
 		cmocka_unit_test(what_is_a_prefix),

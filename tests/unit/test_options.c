@@ -296,6 +296,41 @@ static void prefixes(void **state)
 	take("--address 10.0.0.1/32 --peer-pool 10.0.0.0/1");
 }
 
+static void lists_of_cpus(void **state)
+{
+	static const char *const wrong[] = {"~",    "a",      "-1",  "1-",
+					    "3-1",  "0,,1",   "0,",  ",0",
+					    "1024", "0-1024", "0x1", "99999999999999999999"};
+	char words[128];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		snprintf(words, sizeof(words), "--cpus %s", wrong[i]);
+		refuse(words, "--cpus");
+	}
+	take("--log-peers");
+	assert_int_equal(CPU_COUNT(&options.cpus), 0);
+	take("--cpus 1023,0,2-4,3");
+	assert_int_equal(CPU_COUNT(&options.cpus), 5);
+	assert_true(CPU_ISSET(0, &options.cpus) && !CPU_ISSET(1, &options.cpus) &&
+		    CPU_ISSET(2, &options.cpus) && CPU_ISSET(3, &options.cpus) &&
+		    CPU_ISSET(4, &options.cpus) && CPU_ISSET(1023, &options.cpus));
+}
+
+/* Each worker's port follows from its number alone; there must be one for each. */
+static void ports_of_workers(void **state)
+{
+	(void)state;
+	take("-e 1 --listen-port 5000 --threads 3");
+	assert_int_equal(options_own_port(&options, 2), 0);
+	take("-e 1 --listen-port 5000 --threads 3 --port-per-worker");
+	assert_int_equal(options_own_port(&options, 0), htons(5000));
+	assert_int_equal(options_own_port(&options, 2), htons(5002));
+	take("-e 1 --listen-port 65533 --threads 3 --port-per-worker");
+	refuse("-e 1 --listen-port 65534 --threads 3 --port-per-worker", "--port-per-worker");
+	refuse("--threads 3 --port-per-worker", "--port-per-worker");
+}
+
 static void on_and_off(void **state)
 {
 	(void)state;
@@ -347,6 +382,8 @@ static void help_and_version(void **state)
 		"--bind-to-interface",
 		"--endpoint-port",
 		"--threads",
+		"--port-per-worker",
+		"--cpus",
 		"--address",
 		"--mtu",
 		"--peer-pool",
@@ -403,6 +440,8 @@ int main(void)
 		cmocka_unit_test(how_numbers_are_written),
 		cmocka_unit_test(names_of_interfaces),
 		cmocka_unit_test(prefixes),
+		cmocka_unit_test(lists_of_cpus),
+		cmocka_unit_test(ports_of_workers),
 		cmocka_unit_test(on_and_off),
 		cmocka_unit_test(options_of_the_other_mode),
 		cmocka_unit_test(what_is_no_option),
