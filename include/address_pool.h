@@ -29,6 +29,8 @@
 enum {
 	POOL_SEARCH_WIDTH = 256, /* a /24 is always searched whole */
 	POOL_RESERVE_SIZE = 64,
+	/* as many as are held at a time, and twice as many that may be in quarantine meanwhile */
+	POOL_SLOTS_PER_CONNECTION = 3,
 	/* connections are known to the pool by index plus one */
 	POOL_SLOT_FREE = 0,
 };
@@ -37,9 +39,8 @@ enum {
 #define POOL_SLOT_CLAIMED (UINT32_MAX - 1) /* somebody is about to hold it */
 #define POOL_NONE UINT32_MAX               /* no offset */
 
-/** One address of the pool. */
-struct pool_slot {
-	_Atomic uint32_t holder;      /* connection index + 1, or one of POOL_SLOT_... */
+/** What is remembered of an address that was given back. */
+struct pool_record {
 	_Atomic uint32_t freed_at;    /* monotonic seconds, 0: was never held */
 	_Atomic uint32_t last_holder; /* fingerprint of the peer that held it last */
 };
@@ -59,7 +60,10 @@ struct address_pool {
 	uint32_t quarantine; /* seconds */
 	_Atomic uint64_t reserve[POOL_RESERVE_SIZE]; /* freed_at << 32 | offset + 1, 0: taken */
 	_Atomic bool wants_refill;
-	struct pool_slot *slots;
+	/* By offset. Apart from each other, because lookups want as much of the first in the cache
+	 * as fits. */
+	_Atomic uint32_t *holders; /* connection index + 1, or one of POOL_SLOT_... */
+	struct pool_record *records;
 };
 
 /** How a claim ended. */
@@ -83,13 +87,25 @@ void address_pool_destroy(struct address_pool *pool);
 uint32_t address_pool_capacity(const struct address_pool *pool);
 
 /** The offset of an address in the pool, or POOL_NONE. Any thread. */
-uint32_t address_pool_offset(const struct address_pool *pool, const struct ip_address *address);
+static inline uint32_t address_pool_offset(const struct address_pool *pool,
+					   const struct ip_address *address)
+{
+	uint32_t offset = ip_address_last_bits(address) - pool->first;
+	const size_t others = sizeof(address->bytes) - sizeof(offset);
+
+	if (offset >= pool->size || memcmp(address->bytes, pool->prefix.address.bytes, others) != 0)
+		return POOL_NONE;
+	return offset;
+}
 
 /** The address at an offset. Any thread. */
 struct ip_address address_pool_address(const struct address_pool *pool, uint32_t offset);
 
 /** What stands in an offset's slot. Any thread that reads the pool under RCU. */
-uint32_t address_pool_holder(const struct address_pool *pool, uint32_t offset);
+static inline uint32_t address_pool_holder(const struct address_pool *pool, uint32_t offset)
+{
+	return atomic_load_explicit(&pool->holders[offset], memory_order_acquire);
+}
 
 /**
  * Claims an address for a peer. Bounded, lock-free. Any worker.

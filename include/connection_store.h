@@ -24,6 +24,14 @@
 /* the flavour must be known before the table */
 #include <urcu/rculfhash.h>
 
+/** What --log-peers tells of an entry; kept only when asked for. */
+struct connection_record {
+	uint32_t made; /* monotonic seconds */
+	uint32_t next_newcomer;
+	_Atomic uint64_t bytes_in; /* UDP payload */
+	_Atomic uint64_t bytes_out;
+};
+
 /** A local address that changes at run time; halves may be seen apart, see connection_local(). */
 struct atomic_address {
 	_Atomic uint32_t words[4];
@@ -37,12 +45,8 @@ struct connection {
 	_Atomic uint32_t last_received;   /* monotonic seconds, any datagram */
 	_Atomic uint32_t last_sent;       /* any datagram, keepalives too */
 	_Atomic uint32_t last_tcp;        /* TCP either way */
-	uint32_t made;
-	_Atomic uint32_t next; /* of the free list or of those about to go, index + 1 */
-	uint32_t next_newcomer;
-	_Atomic bool is_live;      /* for the control thread: published and not removed */
-	_Atomic uint64_t bytes_in; /* UDP payload; counted only when asked for */
-	_Atomic uint64_t bytes_out;
+	_Atomic uint32_t next;            /* of the free list or of those about to go, index + 1 */
+	_Atomic bool is_live;             /* for the control thread: published and not removed */
 };
 
 struct connection_store;
@@ -51,7 +55,8 @@ struct connection_store_settings {
 	uint32_t max_connections;
 	uint32_t quarantine;       /* seconds */
 	bool gives_tunnel_address; /* server mode: an entry needs an address of the pool */
-	bool lists_newcomers;      /* keep entries for connection_store_take_newcomers() */
+	bool keeps_records; /* for connection_store_record() and connection_store_take_newcomers()
+			     */
 };
 
 /** How connection_store_obtain() ended. */
@@ -103,6 +108,10 @@ struct ip_address connection_local(const struct connection *connection);
 /** Remembers the local address that a peer sent to. Worker, under RCU. */
 void connection_set_local(struct connection *connection, const struct ip_address *local);
 
+/** An entry's record. Worker, under RCU, or control thread. Only with `keeps_records`. */
+struct connection_record *connection_store_record(const struct connection_store *store,
+						  const struct connection *connection);
+
 /** Entries that exist. Any thread. */
 uint32_t connection_store_count(const struct connection_store *store);
 
@@ -145,7 +154,7 @@ void connection_store_refill_reserve(struct connection_store *store, uint32_t no
 /**
  * Takes the entries that were made since the last call, oldest first; one that was removed in the
  * meantime is left out. May be called from a `removed` callback. Control thread, the only one that
- * removes, so the entries stay valid until it does. Only with `lists_newcomers`.
+ * removes, so the entries stay valid until it does. Only with `keeps_records`.
  */
 void connection_store_take_newcomers(struct connection_store *store,
 				     void (*came)(const struct connection *connection,

@@ -59,6 +59,14 @@ static inline uint32_t ip_address_ipv4(const struct ip_address *address)
 	return ipv4;
 }
 
+/** The last 32 bits as a number: the IPv4 address in host byte order. */
+static inline uint32_t ip_address_last_bits(const struct ip_address *address)
+{
+	const uint8_t *at = &address->bytes[12];
+
+	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
 static inline bool ip_address_equal(const struct ip_address *a, const struct ip_address *b)
 {
 	return memcmp(a, b, sizeof(*a)) == 0;

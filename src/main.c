@@ -85,7 +85,7 @@ static bool create_store(struct program *program)
 		.max_connections = options_max_connections(options),
 		.quarantine = options->address_quarantine,
 		.gives_tunnel_address = options_server_mode(options),
-		.lists_newcomers = options->log_peers,
+		.keeps_records = options->log_peers,
 	};
 
 	program->forwarding.store = connection_store_create(&settings);

@@ -141,20 +141,21 @@ void housekeeping_log_removed(const struct connection *connection, void *argumen
 	char peer[PEER_TEXT_SIZE], address[IP_ADDRESS_TEXT_SIZE];
 	const struct options *options = control->forwarding->options;
 	bool server_mode = options_server_mode(options);
+	const struct connection_record *record;
 
 	if (!options->log_peers)
 		return;
+	record = connection_store_record(control->forwarding->store, connection);
 	/* it may have come just before it went */
 	housekeeping_log_newcomers(control);
-	log_record("peer %s went after %u s%s%s, %llu bytes in, %llu bytes out",
-		   peer_text(&connection->peer, peer),
-		   seconds_since(connection->made, monotonic_seconds()),
-		   server_mode ? ", tunnel address " : "",
-		   server_mode ? ip_address_text(&connection->tunnel_address, address) : "",
-		   (unsigned long long)atomic_load_explicit(&connection->bytes_in,
-							    memory_order_relaxed),
-		   (unsigned long long)atomic_load_explicit(&connection->bytes_out,
-							    memory_order_relaxed));
+	log_record(
+		"peer %s went after %u s%s%s, %llu bytes in, %llu bytes out",
+		peer_text(&connection->peer, peer),
+		seconds_since(record->made, monotonic_seconds()),
+		server_mode ? ", tunnel address " : "",
+		server_mode ? ip_address_text(&connection->tunnel_address, address) : "",
+		(unsigned long long)atomic_load_explicit(&record->bytes_in, memory_order_relaxed),
+		(unsigned long long)atomic_load_explicit(&record->bytes_out, memory_order_relaxed));
 }
 
 static bool leaves_with_the_program(struct connection *connection, void *argument)

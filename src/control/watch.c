@@ -14,8 +14,6 @@
 
 enum {
 	UDP_OVER_IPV4_OVERHEAD = 8, /* the inner IPv4 header makes room for the outer one */
-	/* a pool that is much larger than the entries it can give addresses to is only waste */
-	POOL_SLOTS_PER_CONNECTION = 4,
 	SOCKET_RETRY_MS = 1000,
 };
 

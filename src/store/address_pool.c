@@ -2,6 +2,7 @@
 #include "address_pool.h"
 
 #include "monotonic.h"
+#include "reserved_memory.h"
 
 #include <stdlib.h>
 
@@ -12,13 +13,6 @@ enum {
 	POINT_TO_POINT_HOST_BITS = 1,
 	MAX_HOST_BITS = 31,
 };
-
-static uint32_t last_bits(const struct ip_address *address)
-{
-	const uint8_t *at = &address->bytes[12];
-
-	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
 
 /* Sebastiano Vigna's and David Stafford's finaliser of 64 bits (splitmix64, variant 13). */
 static uint64_t mix(uint64_t value)
@@ -47,7 +41,7 @@ static uint32_t home_offset(const struct address_pool *pool, const struct peer *
 
 static void leave_out(struct address_pool *pool, uint32_t offset)
 {
-	atomic_store_explicit(&pool->slots[offset].holder, POOL_SLOT_NEVER, memory_order_relaxed);
+	atomic_store_explicit(&pool->holders[offset], POOL_SLOT_NEVER, memory_order_relaxed);
 }
 
 struct address_pool *address_pool_create(const struct pool_range *range, uint32_t quarantine)
@@ -62,12 +56,13 @@ struct address_pool *address_pool_create(const struct pool_range *range, uint32_
 		host_bits = MAX_HOST_BITS;
 	size = (uint64_t)1 << host_bits;
 	pool->prefix = range->prefix;
-	pool->first = last_bits(&range->prefix.address) & ~(uint32_t)(size - 1);
+	pool->first = ip_address_last_bits(&range->prefix.address) & ~(uint32_t)(size - 1);
 	pool->size = (uint32_t)(size < range->max_slots ? size : range->max_slots);
 	pool->quarantine = quarantine;
-	pool->slots = calloc(pool->size, sizeof(*pool->slots));
-	if (pool->slots == NULL) {
-		free(pool);
+	pool->holders = reserved_memory_get(pool->size * sizeof(*pool->holders));
+	pool->records = reserved_memory_get(pool->size * sizeof(*pool->records));
+	if (pool->holders == NULL || pool->records == NULL) {
+		address_pool_destroy(pool);
 		return NULL;
 	}
 	if (host_bits > POINT_TO_POINT_HOST_BITS) {
@@ -88,7 +83,8 @@ void address_pool_destroy(struct address_pool *pool)
 {
 	if (pool == NULL)
 		return;
-	free(pool->slots);
+	reserved_memory_release(pool->holders, pool->size * sizeof(*pool->holders));
+	reserved_memory_release(pool->records, pool->size * sizeof(*pool->records));
 	free(pool);
 }
 
@@ -101,15 +97,6 @@ uint32_t address_pool_capacity(const struct address_pool *pool)
 	return capacity;
 }
 
-uint32_t address_pool_offset(const struct address_pool *pool, const struct ip_address *address)
-{
-	uint32_t offset = last_bits(address) - pool->first;
-
-	if (offset >= pool->size || !ip_prefix_contains(&pool->prefix, address))
-		return POOL_NONE;
-	return offset;
-}
-
 struct ip_address address_pool_address(const struct address_pool *pool, uint32_t offset)
 {
 	struct ip_address address = pool->prefix.address;
@@ -120,39 +107,35 @@ struct ip_address address_pool_address(const struct address_pool *pool, uint32_t
 	return address;
 }
 
-uint32_t address_pool_holder(const struct address_pool *pool, uint32_t offset)
-{
-	return atomic_load_explicit(&pool->slots[offset].holder, memory_order_acquire);
-}
-
 bool address_pool_claim_offset(struct address_pool *pool, uint32_t offset)
 {
 	uint32_t expected = POOL_SLOT_FREE;
 
-	return atomic_compare_exchange_strong_explicit(&pool->slots[offset].holder, &expected,
+	return atomic_compare_exchange_strong_explicit(&pool->holders[offset], &expected,
 						       POOL_SLOT_CLAIMED, memory_order_acquire,
 						       memory_order_relaxed);
 }
 
 void address_pool_publish(struct address_pool *pool, uint32_t offset, uint32_t holder)
 {
-	atomic_store_explicit(&pool->slots[offset].holder, holder, memory_order_release);
+	atomic_store_explicit(&pool->holders[offset], holder, memory_order_release);
 }
 
 /* What keeps a newcomer from a free address. */
 enum slot_state { SLOT_TAKEN, SLOT_FREE, SLOT_OWN, SLOT_IN_QUARANTINE };
 
-static enum slot_state slot_state(const struct address_pool *pool, const struct pool_slot *slot,
+static enum slot_state slot_state(const struct address_pool *pool, uint32_t offset,
 				  uint32_t fingerprint, uint32_t now)
 {
+	const struct pool_record *record = &pool->records[offset];
 	uint32_t freed_at;
 
-	if (atomic_load_explicit(&slot->holder, memory_order_acquire) != POOL_SLOT_FREE)
+	if (address_pool_holder(pool, offset) != POOL_SLOT_FREE)
 		return SLOT_TAKEN;
-	freed_at = atomic_load_explicit(&slot->freed_at, memory_order_relaxed);
+	freed_at = atomic_load_explicit(&record->freed_at, memory_order_relaxed);
 	if (freed_at == 0)
 		return SLOT_FREE;
-	if (atomic_load_explicit(&slot->last_holder, memory_order_relaxed) == fingerprint)
+	if (atomic_load_explicit(&record->last_holder, memory_order_relaxed) == fingerprint)
 		return SLOT_OWN;
 	return seconds_since(freed_at, now) < pool->quarantine ? SLOT_IN_QUARANTINE : SLOT_FREE;
 }
@@ -173,8 +156,8 @@ static struct pool_search search_from(const struct address_pool *pool, uint32_t 
 	uint32_t offset = home;
 
 	for (uint32_t i = 0; i < width; i++, offset = offset + 1 < pool->size ? offset + 1 : 0) {
-		const struct pool_slot *slot = &pool->slots[offset];
-		enum slot_state state = slot_state(pool, slot, fingerprint, now);
+		const struct pool_record *record = &pool->records[offset];
+		enum slot_state state = slot_state(pool, offset, fingerprint, now);
 
 		if (state == SLOT_OWN) {
 			found.own = offset;
@@ -185,12 +168,12 @@ static struct pool_search search_from(const struct address_pool *pool, uint32_t 
 			/* nobody ever had it, so the peer had no other one either: its search
 			 * would have ended here before */
 			if (offset == home &&
-			    atomic_load_explicit(&slot->freed_at, memory_order_relaxed) == 0)
+			    atomic_load_explicit(&record->freed_at, memory_order_relaxed) == 0)
 				break;
 		}
 		if (state == SLOT_IN_QUARANTINE) {
 			uint32_t age = seconds_since(
-				atomic_load_explicit(&slot->freed_at, memory_order_relaxed), now);
+				atomic_load_explicit(&record->freed_at, memory_order_relaxed), now);
 
 			if (found.oldest == POOL_NONE || age > longest) {
 				found.oldest = offset;
@@ -203,7 +186,7 @@ static struct pool_search search_from(const struct address_pool *pool, uint32_t 
 
 static uint64_t reserve_entry(const struct address_pool *pool, uint32_t offset)
 {
-	uint64_t freed_at = atomic_load_explicit(&pool->slots[offset].freed_at,
+	uint64_t freed_at = atomic_load_explicit(&pool->records[offset].freed_at,
 						 memory_order_relaxed);
 
 	return freed_at << 32 | (offset + 1);
@@ -223,7 +206,7 @@ static enum pool_claim claim_from_reserve(struct address_pool *pool, uint32_t fi
 		if (entry == 0)
 			continue;
 		*offset = (uint32_t)entry - 1;
-		state = slot_state(pool, &pool->slots[*offset], fingerprint, now);
+		state = slot_state(pool, *offset, fingerprint, now);
 		/* held and freed again since then: others may have been free for longer */
 		if (state == SLOT_TAKEN || entry != reserve_entry(pool, *offset))
 			continue;
@@ -272,24 +255,24 @@ enum pool_claim address_pool_claim(struct address_pool *pool, const struct peer 
 
 void address_pool_unclaim(struct address_pool *pool, uint32_t offset)
 {
-	atomic_store_explicit(&pool->slots[offset].holder, POOL_SLOT_FREE, memory_order_release);
+	atomic_store_explicit(&pool->holders[offset], POOL_SLOT_FREE, memory_order_release);
 }
 
 void address_pool_release(struct address_pool *pool, uint32_t offset, uint32_t fingerprint,
 			  uint32_t now)
 {
-	struct pool_slot *slot = &pool->slots[offset];
+	struct pool_record *record = &pool->records[offset];
 
-	atomic_store_explicit(&slot->freed_at, now, memory_order_relaxed);
-	atomic_store_explicit(&slot->last_holder, fingerprint, memory_order_relaxed);
-	atomic_store_explicit(&slot->holder, POOL_SLOT_FREE, memory_order_release);
+	atomic_store_explicit(&record->freed_at, now, memory_order_relaxed);
+	atomic_store_explicit(&record->last_holder, fingerprint, memory_order_relaxed);
+	atomic_store_explicit(&pool->holders[offset], POOL_SLOT_FREE, memory_order_release);
 }
 
 /* Ages sort as: out of quarantine first, then the longest in it. */
-static uint32_t reserve_rank(const struct address_pool *pool, const struct pool_slot *slot,
-			     uint32_t now)
+static uint32_t reserve_rank(const struct address_pool *pool, uint32_t offset, uint32_t now)
 {
-	uint32_t freed_at = atomic_load_explicit(&slot->freed_at, memory_order_relaxed);
+	uint32_t freed_at = atomic_load_explicit(&pool->records[offset].freed_at,
+						 memory_order_relaxed);
 	uint32_t age = seconds_since(freed_at, now);
 
 	return freed_at == 0 || age >= pool->quarantine ? UINT32_MAX : age;
@@ -302,13 +285,12 @@ void address_pool_refill_reserve(struct address_pool *pool, uint32_t now)
 
 	atomic_store_explicit(&pool->wants_refill, false, memory_order_relaxed);
 	for (uint32_t offset = 0; offset < pool->size; offset++) {
-		const struct pool_slot *slot = &pool->slots[offset];
 		uint32_t slot_rank;
 		size_t at;
 
 		if (address_pool_holder(pool, offset) != POOL_SLOT_FREE)
 			continue;
-		slot_rank = reserve_rank(pool, slot, now);
+		slot_rank = reserve_rank(pool, offset, now);
 		if (count == POOL_RESERVE_SIZE && slot_rank <= rank[count - 1])
 			continue;
 		at = count < POOL_RESERVE_SIZE ? count++ : count - 1;
@@ -330,7 +312,7 @@ void address_pool_refill_reserve(struct address_pool *pool, uint32_t now)
 void address_pool_inherit(struct address_pool *pool, const struct address_pool *previous)
 {
 	for (uint32_t old = 0; old < previous->size; old++) {
-		const struct pool_slot *from = &previous->slots[old];
+		const struct pool_record *from = &previous->records[old];
 		uint32_t freed_at = atomic_load_explicit(&from->freed_at, memory_order_relaxed);
 		struct ip_address address;
 		uint32_t offset;
@@ -341,10 +323,10 @@ void address_pool_inherit(struct address_pool *pool, const struct address_pool *
 		offset = address_pool_offset(pool, &address);
 		if (offset == POOL_NONE)
 			continue;
-		atomic_store_explicit(&pool->slots[offset].freed_at, freed_at,
+		atomic_store_explicit(&pool->records[offset].freed_at, freed_at,
 				      memory_order_relaxed);
 		atomic_store_explicit(
-			&pool->slots[offset].last_holder,
+			&pool->records[offset].last_holder,
 			atomic_load_explicit(&from->last_holder, memory_order_relaxed),
 			memory_order_relaxed);
 	}

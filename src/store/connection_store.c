@@ -3,9 +3,9 @@
 
 #include "monotonic.h"
 #include "peer_hash.h"
+#include "reserved_memory.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 
 struct connection_store {
@@ -14,7 +14,7 @@ struct connection_store {
 	struct cds_lfht *by_peer;
 	struct address_pool *pool; /* RCU-protected */
 	struct connection *entries;
-	size_t entries_size; /* bytes */
+	struct connection_record *records; /* of the entries; NULL: not kept */
 	/* Written by whoever makes or removes an entry: kept off the lines that lookups read. */
 	_Alignas(64) _Atomic uint64_t free_list; /* tag << 32 | index + 1, see take_entry() */
 	_Atomic uint32_t touched;                /* entries used at least once */
@@ -35,6 +35,16 @@ static unsigned long power_of_two(uint32_t at_least)
 	return power;
 }
 
+static size_t entries_size(const struct connection_store *store)
+{
+	return store->settings.max_connections * sizeof(*store->entries);
+}
+
+static size_t records_size(const struct connection_store *store)
+{
+	return store->settings.max_connections * sizeof(*store->records);
+}
+
 struct connection_store *connection_store_create(const struct connection_store_settings *settings)
 {
 	struct connection_store *store = aligned_alloc(64, sizeof(*store));
@@ -48,22 +58,16 @@ struct connection_store *connection_store_create(const struct connection_store_s
 		free(store);
 		return NULL;
 	}
-	/* A mapping, not calloc(): pages that no connection needs are never touched. */
-	store->entries_size = settings->max_connections * sizeof(*store->entries);
-	store->entries = mmap(NULL, store->entries_size, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (store->entries == MAP_FAILED) {
-		free(store);
-		return NULL;
-	}
+	store->entries = reserved_memory_get(entries_size(store));
+	if (settings->keeps_records)
+		store->records = reserved_memory_get(records_size(store));
 	/* Of fixed size: growing would allocate on the packet path. */
 	store->by_peer = cds_lfht_new_flavor(buckets, buckets, buckets, 0, &urcu_qsbr_flavor, NULL);
-	if (store->by_peer == NULL) {
-		munmap(store->entries, store->entries_size);
-		free(store);
-		return NULL;
-	}
-	return store;
+	if (store->entries != NULL && store->by_peer != NULL &&
+	    (store->records != NULL || !settings->keeps_records))
+		return store;
+	connection_store_destroy(store);
+	return NULL;
 }
 
 static uint32_t index_of(const struct connection_store *store, const struct connection *entry)
@@ -79,9 +83,11 @@ void connection_store_destroy(struct connection_store *store)
 		if (atomic_load(&store->entries[i].is_live))
 			cds_lfht_del(store->by_peer, &store->entries[i].node);
 	}
-	cds_lfht_destroy(store->by_peer, NULL);
+	if (store->by_peer != NULL)
+		cds_lfht_destroy(store->by_peer, NULL);
 	address_pool_destroy(store->pool);
-	munmap(store->entries, store->entries_size);
+	reserved_memory_release(store->records, records_size(store));
+	reserved_memory_release(store->entries, entries_size(store));
 	free(store);
 }
 
@@ -177,6 +183,19 @@ static uint32_t fingerprint_of(uint64_t hash)
 	return (uint32_t)(hash >> 32);
 }
 
+struct connection_record *connection_store_record(const struct connection_store *store,
+						  const struct connection *connection)
+{
+	return &store->records[index_of(store, connection)];
+}
+
+static void begin_record(struct connection_record *record, uint32_t now)
+{
+	record->made = now;
+	atomic_store_explicit(&record->bytes_in, 0, memory_order_relaxed);
+	atomic_store_explicit(&record->bytes_out, 0, memory_order_relaxed);
+}
+
 static void fill_entry(struct connection *entry, const struct peer *peer, uint32_t now)
 {
 	entry->peer = *peer;
@@ -186,9 +205,6 @@ static void fill_entry(struct connection *entry, const struct peer *peer, uint32
 	atomic_store_explicit(&entry->last_received, now, memory_order_relaxed);
 	atomic_store_explicit(&entry->last_sent, now, memory_order_relaxed);
 	atomic_store_explicit(&entry->last_tcp, now, memory_order_relaxed);
-	atomic_store_explicit(&entry->bytes_in, 0, memory_order_relaxed);
-	atomic_store_explicit(&entry->bytes_out, 0, memory_order_relaxed);
-	entry->made = now;
 	cds_lfht_node_init(&entry->node);
 }
 
@@ -197,7 +213,7 @@ static void list_newcomer(struct connection_store *store, struct connection *ent
 	uint32_t youngest = atomic_load_explicit(&store->newcomers, memory_order_relaxed);
 
 	do {
-		entry->next_newcomer = youngest;
+		store->records[index_of(store, entry)].next_newcomer = youngest;
 	} while (!atomic_compare_exchange_weak_explicit(
 		&store->newcomers, &youngest, index_of(store, entry) + 1, memory_order_release,
 		memory_order_relaxed));
@@ -221,7 +237,7 @@ static struct connection *publish(struct connection_store *store, struct connect
 	atomic_fetch_add_explicit(&store->count, 1, memory_order_relaxed);
 	/* release: the control thread reads the entry when it sees this */
 	atomic_store_explicit(&entry->is_live, true, memory_order_release);
-	if (store->settings.lists_newcomers)
+	if (store->records != NULL)
 		list_newcomer(store, entry);
 	return entry;
 }
@@ -249,6 +265,8 @@ static struct connection *make(struct connection_store *store, const struct peer
 		return NULL;
 	}
 	fill_entry(entry, peer, now);
+	if (store->records != NULL)
+		begin_record(connection_store_record(store, entry), now);
 	if (pool != NULL)
 		entry->tunnel_address = address_pool_address(pool, offset);
 	published = publish(store, entry, pool, offset, hash);
@@ -335,17 +353,17 @@ static void take_over_newcomers(struct connection_store *store)
 	uint32_t oldest = 0;
 
 	while (youngest != 0) {
-		struct connection *entry = &store->entries[youngest - 1];
-		uint32_t older = entry->next_newcomer;
+		struct connection_record *record = &store->records[youngest - 1];
+		uint32_t older = record->next_newcomer;
 
-		entry->next_newcomer = oldest;
+		record->next_newcomer = oldest;
 		oldest = youngest;
 		youngest = older;
 	}
 	if (oldest == 0)
 		return;
 	if (store->youngest_untold != 0)
-		store->entries[store->youngest_untold - 1].next_newcomer = oldest;
+		store->records[store->youngest_untold - 1].next_newcomer = oldest;
 	else
 		store->oldest_untold = oldest;
 	store->youngest_untold = last;
@@ -359,14 +377,14 @@ static void forget_newcomers_that_went(struct connection_store *store)
 	take_over_newcomers(store);
 	store->youngest_untold = 0;
 	while (*link != 0) {
-		struct connection *entry = &store->entries[*link - 1];
+		struct connection_record *record = &store->records[*link - 1];
 
-		if (!is_live(entry)) {
-			*link = entry->next_newcomer;
+		if (!is_live(&store->entries[*link - 1])) {
+			*link = record->next_newcomer;
 			continue;
 		}
 		store->youngest_untold = *link;
-		link = &entry->next_newcomer;
+		link = &record->next_newcomer;
 	}
 }
 
@@ -492,10 +510,10 @@ void connection_store_take_newcomers(struct connection_store *store,
 {
 	take_over_newcomers(store);
 	while (store->oldest_untold != 0) {
-		const struct connection *entry = &store->entries[store->oldest_untold - 1];
+		uint32_t index = store->oldest_untold - 1;
 
-		store->oldest_untold = entry->next_newcomer;
-		came(entry, argument);
+		store->oldest_untold = store->records[index].next_newcomer;
+		came(&store->entries[index], argument);
 	}
 	store->youngest_untold = 0;
 }

@@ -150,7 +150,9 @@ static void count_segment(struct worker *worker, const struct passage *passage, 
 		return;
 	connection_refresh(&connection->last_tcp, worker->now);
 	if (worker->forwarding->options->log_peers)
-		atomic_fetch_add_explicit(&connection->bytes_in, length, memory_order_relaxed);
+		atomic_fetch_add_explicit(
+			&connection_store_record(worker->forwarding->store, connection)->bytes_in,
+			length, memory_order_relaxed);
 }
 
 /* Takes in one datagram. Returns false, to be called again, when the tunnel interface is full. */

@@ -116,14 +116,14 @@ static bool flush(struct worker *worker)
 }
 
 /* For --log-peers: what is sent to the peer, if nothing stops it later. */
-static void count_for_log(const struct worker *worker, struct connection *connection,
+static void count_for_log(const struct worker *worker, const struct connection *connection,
 			  const struct tunnel_packet *packet)
 {
 	if (worker->forwarding->options->log_peers)
-		atomic_fetch_add_explicit(&connection->bytes_out,
-					  packet->data_length +
-						  packet->segments * packet->tcp_header_size,
-					  memory_order_relaxed);
+		atomic_fetch_add_explicit(
+			&connection_store_record(worker->forwarding->store, connection)->bytes_out,
+			packet->data_length + packet->segments * packet->tcp_header_size,
+			memory_order_relaxed);
 }
 
 /* Server mode: the peer that holds the packet's destination. */
