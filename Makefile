@@ -50,7 +50,24 @@ $(BUILD)/tests/unit/%.o: ALL_CFLAGS += -Isrc
 $(BUILD)/minimal-loop: $(BUILD)/bench/minimal_loop.o $(BUILD)/src/packet/checksum.o
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
 
-bench: all $(BUILD)/minimal-loop
+$(BUILD)/bench/limit: $(BUILD)/bench/limit.o $(BUILD)/src/packet/checksum.o
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
+
+$(BUILD)/bench/round-trips: $(BUILD)/bench/round_trips.o
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
+
+$(BUILD)/bench/%.o: ALL_CFLAGS += -Isrc
+
+$(BUILD)/bench/store: \
+		$(patsubst %,$(BUILD)/bench/%.o,store connection_store_table mutex_table crowd peers) \
+		$(patsubst %.c,$(BUILD)/%.o,$(wildcard src/store/*.c))
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBRARIES)
+
+$(BUILD)/bench/transforms: $(BUILD)/bench/transforms.o \
+		$(patsubst %.c,$(BUILD)/%.o,$(wildcard src/packet/*.c))
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
+
+bench: all $(BUILD)/minimal-loop $(BUILD)/bench/limit $(BUILD)/bench/round-trips $(BUILD)/bench/store $(BUILD)/bench/transforms
 
 unit-build: $(UNIT_TESTS)
 
