@@ -80,12 +80,15 @@ static uint64_t now(void)
 	return (uint64_t)time.tv_sec * NANOSECONDS + (uint64_t)time.tv_nsec;
 }
 
+/* What a listener has, its connections inherit. */
 static int make_socket(void)
 {
+	static const char cubic[] = "cubic"; /* a system may have another default */
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int on = 1;
 
 	if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
+	    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, cubic, sizeof(cubic) - 1) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
 		die("make a socket");
 	return fd;
@@ -107,11 +110,9 @@ static bool send_message(int fd, const char *bytes, size_t length)
 
 static void accept_all(int epoll, int listener)
 {
-	int on = 1;
 	int fd;
 
 	while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
-		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 		watch(epoll, EPOLL_CTL_ADD, fd, EPOLLIN, (uint64_t)fd);
 	}
 	if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
