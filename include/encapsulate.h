@@ -55,6 +55,8 @@ enum {
 	OUTBOUND_MAX_MESSAGES = 256,
 	/* UDP_MAX_SEGMENTS of kernels up to 6.9 */
 	MESSAGE_MAX_SEGMENTS = 64,
+	/* what the kernel begins with: GSO_LEGACY_MAX_SIZE, Linux include/linux/netdevice.h */
+	GSO_MAX_SIZE_UNBOUNDED = 65536,
 };
 
 /** One segment of a message. */
@@ -100,6 +102,13 @@ static inline size_t tunnel_packet_segment_size(const struct tunnel_packet *pack
 {
 	return packet->tcp_header_size + (size_t)packet->segment_data;
 }
+
+/**
+ * The bound for the kernel's super-packets (gso_max_size) with which each fills one message: at the
+ * usual bound of 64 KiB the last segment or two would need a message of their own.
+ * @mtu: of the tunnel interface, bytes
+ */
+uint32_t outbound_gso_max_size(uint32_t mtu);
 
 /** Empties a batch. */
 void outbound_batch_clear(struct outbound_batch *batch);

@@ -63,6 +63,13 @@ int link_set_queue_length(const char *name, uint32_t packets);
 int link_set_up(const char *name);
 
 /**
+ * Bounds the packets that the kernel hands to an interface for segmentation.
+ * @size: bytes with headers, as the kernel counts them
+ * Returns 0 or a negative errno.
+ */
+int link_set_gso_max_size(unsigned index, uint32_t size);
+
+/**
  * Writes a value to /proc/sys/net/FAMILY/conf/NAME/KEY unless it stands there already.
  * Returns 0 or a negative errno; -ENOENT when the kernel has no such family.
  */

@@ -17,6 +17,15 @@ static inline uint64_t monotonic_milliseconds(void)
 	return ((uint64_t)now.tv_sec + 1) * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/** Now, in nanoseconds, to the nanosecond. Any thread; no system call on most machines (vDSO). */
+static inline uint64_t monotonic_nanoseconds(void)
+{
+	struct timespec now = {0};
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 /** Now, in seconds, never 0. Any thread; no system call. */
 static inline uint32_t monotonic_seconds(void)
 {

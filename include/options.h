@@ -35,6 +35,7 @@ struct options {
 	uint32_t keepalive;          /* seconds, 0: off */
 	uint32_t keepalive_for;      /* seconds */
 	uint32_t fwmark;             /* 0: none */
+	uint32_t busy_poll;          /* microseconds, 0: off */
 	cpu_set_t cpus;              /* for the workers; empty: where the system wants */
 	bool solicited_only;
 	bool port_per_worker;

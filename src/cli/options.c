@@ -38,7 +38,12 @@ struct option_description {
 
 #define AT(field) offsetof(struct options, field)
 
-enum { MAX_SECONDS = 1 << 30, MAX_CONNECTIONS = 1 << 24, MIN_TUNNEL_MTU = 576 };
+enum {
+	MAX_SECONDS = 1 << 30,
+	MAX_CONNECTIONS = 1 << 24,
+	MIN_TUNNEL_MTU = 576,
+	MAX_BUSY_POLL = 10000
+};
 
 static const struct option_description descriptions[] = {
 	{"interface", 'i', KIND_INTERFACE, BOTH_MODES, true, AT(interface), 0, 0, "NAME",
@@ -55,6 +60,8 @@ static const struct option_description descriptions[] = {
 	 "each worker uses a port of its own, from the listen port on"},
 	{"cpus", 0, KIND_CPUS, BOTH_MODES, false, AT(cpus), 0, 0, "LIST",
 	 "CPUs for the workers to stay on, such as 0,2-3 (any)"},
+	{"busy-poll", 0, KIND_NUMBER, BOTH_MODES, false, AT(busy_poll), 0, MAX_BUSY_POLL,
+	 "MICROSECONDS", "look for packets for so long before sleeping (100, 0: off)"},
 	{"address", 0, KIND_PREFIX, BOTH_MODES, false, AT(address), 0, 0, "CIDR",
 	 "give the tunnel interface this address and bring it up"},
 	{"mtu", 0, KIND_NUMBER, BOTH_MODES, false, AT(mtu), MIN_TUNNEL_MTU, MAX_TUNNEL_MTU, "N",
@@ -334,6 +341,7 @@ static void set_defaults(struct options *options)
 	options->connection_timeout = 300;
 	options->address_quarantine = 1200;
 	options->keepalive = 25;
+	options->busy_poll = 100;
 	options->keepalive_for = 7500;
 	options->offload = true;
 	options->log_level = LOG_LEVEL_INFO;

@@ -5,6 +5,7 @@
  */
 #include "control_rooms.h"
 
+#include "encapsulate.h"
 #include "log.h"
 #include "monotonic.h"
 #include "udp_socket.h"
@@ -156,6 +157,20 @@ static void follow_mtu(struct control *control, uint32_t wan_mtu, uint32_t tunne
 			    control->tun->name, mtu, strerror(-error));
 }
 
+/* Super-packets that fill one message; without them the kernel makes none. */
+static void follow_gso_size(struct control *control, uint32_t tunnel_mtu)
+{
+	int error;
+
+	if (tunnel_mtu == control->gso_mtu || !control->tun->has_vnet_header)
+		return;
+	control->gso_mtu = tunnel_mtu;
+	error = link_set_gso_max_size(control->tun->index, outbound_gso_max_size(tunnel_mtu));
+	if (error < 0)
+		log_debug("cannot set the gso_max_size of %s: %s; slower, not less",
+			  control->tun->name, strerror(-error));
+}
+
 /* Sockets on a device that is gone stay useless when it comes back: all workers get new ones. */
 static bool renew_sockets(struct control *control)
 {
@@ -216,6 +231,7 @@ bool watch_look(struct control *control)
 	if (tunnel.index != control->tun->index)
 		return false;
 	follow_wan(control, tunnel.mtu);
+	follow_gso_size(control, tunnel.mtu);
 	follow_addresses(control, tunnel.is_up);
 	return true;
 }

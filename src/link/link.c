@@ -125,6 +125,20 @@ int link_set_up(const char *name)
 	return interface_ioctl(name, SIOCSIFFLAGS, &request);
 }
 
+int link_set_gso_max_size(unsigned index, uint32_t size)
+{
+	char buffer[256];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct ifinfomsg *link;
+
+	request->nlmsg_type = RTM_NEWLINK;
+	link = mnl_nlmsg_put_extra_header(request, sizeof(*link));
+	link->ifi_family = AF_UNSPEC;
+	link->ifi_index = (int)index;
+	mnl_attr_put_u32(request, IFLA_GSO_MAX_SIZE, size);
+	return rtnetlink_talk(request, NULL, NULL);
+}
+
 int link_set_sysctl(const char *family, const char *name, const char *key, const char *value)
 {
 	char path[128];

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -23,6 +24,7 @@ struct worker *worker_create(struct forwarding *forwarding, size_t number, int q
 	worker->own_port = options_own_port(forwarding->options, number);
 	worker->queue = queue;
 	atomic_store(&worker->next_socket, -1);
+	busy_poll_init(&worker->busy_poll, (uint64_t)forwarding->options->busy_poll * 1000);
 	worker->path_mtu.device = forwarding->options->bind_to_interface;
 	worker->path_mtu.fwmark = forwarding->options->fwmark;
 	worker->inbound.batch.with_vnet_header = forwarding->with_vnet_header;
@@ -107,11 +109,18 @@ static void clear_socket_error(const struct worker *worker)
 	(void)getsockopt(worker->socket, SOL_SOCKET, SO_ERROR, &error, &size);
 }
 
+static uint64_t bytes_carried(const struct worker *worker)
+{
+	return counter_read(&worker->counters, COUNTER_in_bytes) +
+	       counter_read(&worker->counters, COUNTER_out_bytes);
+}
+
 /* One round. Between two calls the thread is offline for RCU. */
 static void carry(struct worker *worker, struct pollfd *watches)
 {
 	short socket = watches[WATCH_SOCKET].revents;
 	short queue = watches[WATCH_QUEUE].revents;
+	uint64_t before = bytes_carried(worker);
 
 	worker->milliseconds = monotonic_milliseconds();
 	worker->now = (uint32_t)(worker->milliseconds / 1000);
@@ -126,6 +135,38 @@ static void carry(struct worker *worker, struct pollfd *watches)
 		inbound_run(worker);
 	if ((queue & POLLIN) || (socket & POLLOUT))
 		outbound_run(worker);
+	busy_poll_carried(&worker->busy_poll, bytes_carried(worker) - before);
+}
+
+/* Looks again and again until something is there or the limit has passed. */
+static int poll_busily(const struct worker *worker, struct pollfd *watches, uint64_t start)
+{
+	int ready;
+
+	do {
+		ready = poll(watches, WATCH_COUNT, 0);
+		if (ready != 0)
+			break;
+		sched_yield();
+	} while (monotonic_nanoseconds() - start < worker->busy_poll.limit);
+	return ready;
+}
+
+/* Waits until a descriptor is ready. */
+static int wait_for_events(struct worker *worker, struct pollfd *watches)
+{
+	uint64_t start;
+	int ready = 0;
+
+	if (worker->busy_poll.limit == 0)
+		return poll(watches, WATCH_COUNT, -1);
+	start = monotonic_nanoseconds();
+	if (busy_poll_pays(&worker->busy_poll))
+		ready = poll_busily(worker, watches, start);
+	if (ready == 0)
+		ready = poll(watches, WATCH_COUNT, -1);
+	busy_poll_waited(&worker->busy_poll, monotonic_nanoseconds() - start);
+	return ready;
 }
 
 static void *run(void *argument)
@@ -143,7 +184,7 @@ static void *run(void *argument)
 
 		set_watches(worker, watches);
 		urcu_qsbr_thread_offline();
-		ready = poll(watches, WATCH_COUNT, -1);
+		ready = wait_for_events(worker, watches);
 		urcu_qsbr_thread_online();
 		if (ready <= 0)
 			continue;

@@ -3,6 +3,7 @@
 #ifndef UDP_ENCAP_TUN_WORKER_STATE_H
 #define UDP_ENCAP_TUN_WORKER_STATE_H
 
+#include "busy_poll.h"
 #include "decapsulate.h"
 #include "path_mtu.h"
 #include "standing_queue.h"
@@ -55,6 +56,7 @@ struct worker {
 	uint32_t icmp_second;
 	uint32_t icmp_left; /* ICMP errors that may still be sent in that second */
 	pthread_t thread;
+	struct busy_poll busy_poll;
 	struct path_mtu_cache path_mtu;
 	struct counters counters;
 	struct inbound inbound;

@@ -36,6 +36,7 @@ WRONG_ARGUMENTS = [
         for value in ("0", "-1", "long", "", "5m", "99999999999999999999")
     ),
     *(("--address-quarantine", value, "") for value in ("-1", "long", "", "99999999999999999999")),
+    *(("--busy-poll", value, "10000") for value in ("-1", "10001", "on", "", "1.5")),
     *(("--fwmark", value, "") for value in ("-1", "mark", "", "4294967296")),
     *(("--offload", value, "off") for value in ("yes", "", "On", "1", "onoff")),
     *(("--cpus", value, "0,2-3") for value in ("", "a", "0-", "-1", "3-1", "0,,1", "0,", "1024")),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Callable
 
 import lab
+import pytest
 from datagrams import BareServer, a_segment, same_sequence, wait_until_accounted
 from reference.packets import Ipv4
 from streams import round_trip
@@ -157,6 +159,32 @@ def test_interface_made_beforehand(
     for host in (scene.server, scene.client):
         assert "tun0" in host.ip("tuntap", "show")
         assert "inet" in host.ip("address", "show", "dev", "tun0")
+
+
+def gso_max_size(host: lab.Host) -> int:
+    (link,) = json.loads(host.ip("-details", "-json", "link", "show", "tun0"))
+    return link["gso_max_size"]
+
+
+@pytest.mark.parametrize("offload", ["on", "off"])
+def test_super_packets_fill_one_message(
+    laboratory: lab.Laboratory, start_tunnel: Callable[..., lab.Tunnel], offload: str
+) -> None:
+    """The interface's bound follows its MTU, and one made beforehand gets its own back."""
+    host = lab.pair(laboratory).server
+    host.ip("tuntap", "add", "mode", "tun", "multi_queue", "name", "tun0")
+    before = gso_max_size(host)
+    tunnel = start_server(start_tunnel, host, options=("--offload", offload))
+    sizes = [gso_max_size(host)]
+    host.mtu("eth0", 1300)
+    lab.wait_until(lambda: "mtu 1292" in host.ip("link", "show", "tun0"))
+    if offload == "on":
+        lab.wait_until(lambda: gso_max_size(host) != sizes[0])
+        assert 44 * 1440 < sizes[0] < 45 * 1440
+    else:
+        assert sizes == [before]
+    assert tunnel.stop() == 0
+    assert gso_max_size(host) == before
 
 
 def test_interface_is_deleted(bare_server: Callable[..., BareServer]) -> None:

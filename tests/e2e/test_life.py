@@ -121,16 +121,20 @@ def voluntary_switches(process: lab.Process) -> int:
 
 
 def test_idle(tunnelled_pair: Callable[..., TunnelledPair]) -> None:
-    """Connected but silent, neither end wakes more than twice a second."""
+    """Connected but silent, neither end wakes more than twice a second, nor polls on after a run of
+    small messages."""
     seconds = 5
     pair: TunnelledPair = tunnelled_pair(options=("--threads", 4))
     near, far = pair.connect()
     with near, far:
-        round_trip(near, far)
+        for _ in range(1000):
+            round_trip(near, far)
         tunnels = (pair.endpoint, pair.listener)
         time.sleep(0.5)  # delayed acknowledgements
         before = [voluntary_switches(tunnel) for tunnel in tunnels]
+        busy = [sum(tunnel.cpu_seconds()) for tunnel in tunnels]
         time.sleep(seconds)  # the time itself is what is tested
         woken = [voluntary_switches(t) - count for t, count in zip(tunnels, before)]
         assert max(woken) <= 2 * seconds, woken
+        assert [sum(tunnel.cpu_seconds()) - spent for tunnel, spent in zip(tunnels, busy)] == [0, 0]
         round_trip(near, far)

@@ -102,6 +102,7 @@ static void defaults(void **state)
 	assert_int_equal(options_max_connections(&options), 65536);
 	assert_int_equal(options.address_quarantine, 1200);
 	assert_int_equal(options.keepalive, 25);
+	assert_int_equal(options.busy_poll, 100);
 	assert_int_equal(options.keepalive_for, 7500);
 	assert_int_equal(options.fwmark, 0);
 	assert_false(options.solicited_only);
@@ -246,6 +247,7 @@ static void numbers(void **state)
 	refuse_numbers("max-connections", "--log-peers", 1, 1 << 24);
 	refuse_numbers("keepalive", "-e 1", 0, 1 << 30);
 	refuse_numbers("keepalive-for", "-e 1", 1, 1 << 30);
+	refuse_numbers("busy-poll", "-e 1", 0, 10000);
 	refuse_numbers("fwmark", "-e 1", 1, UINT32_MAX);
 	refuse_numbers("mtu", "-e 1", 576, 65527);
 }
@@ -384,6 +386,7 @@ static void help_and_version(void **state)
 		"--threads",
 		"--port-per-worker",
 		"--cpus",
+		"--busy-poll",
 		"--address",
 		"--mtu",
 		"--peer-pool",

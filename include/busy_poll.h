@@ -1,0 +1,60 @@
+/*
+ * Whether a worker should look again for a moment before it sleeps. Pure: the caller brings the
+ * clock.
+ *
+ * Theory of operation. To wake a thread on another processor, above all on a virtual one that has
+ * halted, takes longer than to carry a small packet, and a request and its answer wait for that at
+ * both ends. So a worker that has waited only for moments lately does not sleep at once but polls,
+ * yielding the processor to whoever wants it, for no longer than the limit. Bulk data is the
+ * opposite: there sleeping lets a batch gather, and polling would take the processor away from
+ * those who fill it. And a worker that has had nothing to do for some time sleeps at once: its mean
+ * wait is long.
+ */
+#ifndef UDP_ENCAP_TUN_BUSY_POLL_H
+#define UDP_ENCAP_TUN_BUSY_POLL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+	BUSY_POLL_BULK = 16384,  /* bytes in one round that are bulk data */
+	BUSY_POLL_MEMORY = 8,    /* waits that the mean is over, roughly */
+	BUSY_POLL_LONG_WAIT = 8, /* times the limit: longer ones count as so long */
+};
+
+struct busy_poll {
+	uint64_t limit;     /* nanoseconds, 0: never poll */
+	uint64_t mean_wait; /* nanoseconds, moving */
+	bool had_bulk;      /* the last round carried bulk data */
+};
+
+/** Begins with a long wait behind it. @limit: nanoseconds, 0: never poll */
+static inline void busy_poll_init(struct busy_poll *busy_poll, uint64_t limit)
+{
+	busy_poll->limit = limit;
+	busy_poll->mean_wait = BUSY_POLL_LONG_WAIT * limit;
+	busy_poll->had_bulk = false;
+}
+
+/** True when polling is likely to be answered within the limit. */
+static inline bool busy_poll_pays(const struct busy_poll *busy_poll)
+{
+	return busy_poll->mean_wait < busy_poll->limit && !busy_poll->had_bulk;
+}
+
+/** A wait has ended, whether polling or asleep. @wait: nanoseconds */
+static inline void busy_poll_waited(struct busy_poll *busy_poll, uint64_t wait)
+{
+	if (wait > BUSY_POLL_LONG_WAIT * busy_poll->limit)
+		wait = BUSY_POLL_LONG_WAIT * busy_poll->limit;
+	busy_poll->mean_wait = (busy_poll->mean_wait * (BUSY_POLL_MEMORY - 1) + wait) /
+			       BUSY_POLL_MEMORY;
+}
+
+/** A round has ended. @bytes: UDP payload that it carried, both ways */
+static inline void busy_poll_carried(struct busy_poll *busy_poll, uint64_t bytes)
+{
+	busy_poll->had_bulk = bytes >= BUSY_POLL_BULK;
+}
+
+#endif
