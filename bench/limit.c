@@ -1,16 +1,20 @@
 /*
  * What the kernel's interfaces allow: the smallest program that carries TCP in UDP with the same
  * offloads as udp-encap-tun. One thread, one peer, no store, no checks worth the name, no counters.
- * It is what the program's speed is measured against on each machine, and nothing to use.
+ * It is what the program's speed is measured against on each machine, and nothing to use. It has
+ * what won in the program since it was first written: batches outward, and super-packets no larger
+ * than one UDP message takes.
  *
  *     limit --interface NAME --listen-port PORT --bind-to-interface NAME [--endpoint-port PORT]
  *           [--address CIDR]
  *
- * Other options are ignored, so that it can be started like the program itself. Outward, a
- * super-packet of the tunnel interface is cut by UDP_SEGMENT: header copy and data in place for
- * each segment. Inward, what UDP_GRO brings is put together again, one super-packet at a time, its
- * data in place as well. Without --endpoint-port, whoever sent last is the one peer, and has the
- * tunnel address after the interface's own.
+ * Other options are ignored, so that it can be started like the program itself. Outward, packets
+ * of the tunnel interface are read until none is left or the arena is full, and what they make is
+ * sent by one sendmmsg. A super-packet is cut by UDP_SEGMENT: header copy and data in place for
+ * each segment; a run of small packets of one size shares a message in the same way. Inward, what
+ * UDP_GRO brings is put together again, one super-packet at a time, its data in place as well.
+ * Without --endpoint-port, whoever sent last is the one peer, and has the tunnel address after the
+ * interface's own.
  */
 #include "checksum.h"
 #include "tcp_header.h"
@@ -19,6 +23,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -35,8 +40,14 @@
 enum {
 	BUFFER_SIZE = 65536, /* of the largest packet, and of the largest UDP message */
 	MAX_SEGMENTS = 64,   /* of a message and of a super-packet */
-	ROUND = 16,          /* packets or messages of one direction before the other's turn */
 	MESSAGES = 4,        /* of one recvmmsg */
+	RECEIVE_CALLS = 4,   /* before the other direction's turn */
+	BATCH_PACKETS = 64,  /* read, and sent together */
+	BATCH_SEGMENTS = 512,
+	BATCH_MESSAGES = 64,
+	ARENA_SIZE = 5 * 65536, /* at least four super-packets */
+	PACKET_ROOM = sizeof(struct virtio_net_hdr) + IPV4_MAX_TOTAL_LENGTH,
+	CONTROL_SIZE = CMSG_SPACE(sizeof(struct in_pktinfo)) + CMSG_SPACE(sizeof(uint16_t)),
 	RECEIVE_BUFFER_SIZE = 8 * 1024 * 1024, /* the program's, or it would lose what that keeps */
 	TCP_WINDOW = 14,
 	TCP_URGENT = 18,
@@ -57,12 +68,11 @@ static void die(const char *what)
 	exit(1);
 }
 
-/* After a read that failed: false, to end a round, when it was because nothing was there. */
-static bool none_there(const char *what)
+/* After a read that failed: it may be because nothing was there, and for no other reason. */
+static void expect_none_there(const char *what)
 {
 	if (errno != EAGAIN && errno != EINTR)
 		die(what);
-	return false;
 }
 
 static size_t smaller(size_t a, size_t b)
@@ -72,52 +82,92 @@ static size_t smaller(size_t a, size_t b)
 
 /* Outward: tunnel interface to UDP. */
 
-/* One message, which the kernel cuts into datagrams of that size (0: it is one already). A full
- * socket makes it wait, and any other error loses the message: TCP sends it again. */
-static void send_message(struct iovec *iov, size_t pieces, uint16_t datagram_size)
-{
-	_Alignas(struct cmsghdr) uint8_t
-		control[CMSG_SPACE(sizeof(answer_from)) + CMSG_SPACE(sizeof(datagram_size))] = {0};
-	struct msghdr message = {
-		.msg_name = &peer,
-		.msg_namelen = sizeof(peer),
-		.msg_iov = iov,
-		.msg_iovlen = pieces,
-	};
-	struct cmsghdr *item = (struct cmsghdr *)control;
+/* Packets as they were read, and the messages that they are cut into, all to the one peer. */
+static struct {
+	_Alignas(64) uint8_t arena[ARENA_SIZE];
+	struct mmsghdr messages[BATCH_MESSAGES];
+	_Alignas(struct cmsghdr) uint8_t control[BATCH_MESSAGES][CONTROL_SIZE];
+	struct iovec iov[2 * BATCH_SEGMENTS];
+	uint8_t headers[BATCH_SEGMENTS][TCP_MAX_HEADER_SIZE];
+	size_t message_count;
+	size_t iov_count;
+	size_t segment_count; /* of all messages */
+	/* of the last message, which more segments may join: */
+	uint16_t segment_size; /* of each segment but perhaps the last */
+	size_t segments;
+	size_t room; /* bytes that it takes yet: none behind a shorter segment */
+} batch;
 
-	if (is_server) {
-		item->cmsg_level = IPPROTO_IP;
-		item->cmsg_type = IP_PKTINFO;
-		item->cmsg_len = CMSG_LEN(sizeof(answer_from));
-		memcpy(CMSG_DATA(item), &answer_from, sizeof(answer_from));
-		message.msg_controllen += CMSG_SPACE(sizeof(answer_from));
-		item = (struct cmsghdr *)(control + message.msg_controllen);
+/* A full socket makes it wait, and any other error loses a message: TCP sends it again. */
+static void send_batch(void)
+{
+	for (size_t at = 0; at < batch.message_count;) {
+		int sent = sendmmsg(udp, batch.messages + at, (unsigned)(batch.message_count - at),
+				    0);
+
+		at += sent > 0 ? (size_t)sent : 1;
 	}
-	if (datagram_size > 0) {
-		item->cmsg_level = IPPROTO_UDP;
-		item->cmsg_type = UDP_SEGMENT;
-		item->cmsg_len = CMSG_LEN(sizeof(datagram_size));
-		memcpy(CMSG_DATA(item), &datagram_size, sizeof(datagram_size));
-		message.msg_controllen += CMSG_SPACE(sizeof(datagram_size));
-	}
-	message.msg_control = message.msg_controllen > 0 ? control : NULL;
-	(void)sendmsg(udp, &message, 0);
+	batch.message_count = batch.iov_count = batch.segment_count = 0;
 }
 
-/* Sends a super-packet's segments, each with a sequence number of its own; FIN and PSH belong to
- * the last one, CWR to the first. */
-static void send_segments(uint8_t *tcp, size_t length, size_t segment_size)
+static void put_control(struct msghdr *message, int level, int type, const void *value, size_t size)
 {
-	uint8_t headers[MAX_SEGMENTS][TCP_MAX_HEADER_SIZE];
-	struct iovec iov[2 * MAX_SEGMENTS];
+	uint8_t *control = message->msg_control;
+	struct cmsghdr *item = (struct cmsghdr *)(control + message->msg_controllen);
+
+	item->cmsg_level = level;
+	item->cmsg_type = type;
+	item->cmsg_len = CMSG_LEN(size);
+	memcpy(CMSG_DATA(item), value, size);
+	message->msg_controllen += CMSG_SPACE(size);
+}
+
+static struct msghdr *begin_message(size_t segment_size)
+{
+	struct msghdr *message = &batch.messages[batch.message_count].msg_hdr;
+
+	*message = (struct msghdr){
+		.msg_name = &peer,
+		.msg_namelen = sizeof(peer),
+		.msg_iov = batch.iov + batch.iov_count,
+		.msg_control = batch.control[batch.message_count++],
+	};
+	if (is_server)
+		put_control(message, IPPROTO_IP, IP_PKTINFO, &answer_from, sizeof(answer_from));
+	batch.segment_size = (uint16_t)segment_size;
+	batch.segments = 0;
+	batch.room = UDP_MAX_PAYLOAD;
+	return message;
+}
+
+/* Adds a segment to the last message, or to a new one; the kernel cuts a message of several. */
+static void put_segment(const struct iovec *pieces, size_t count, size_t size)
+{
+	bool fits = batch.message_count > 0 && size <= smaller(batch.segment_size, batch.room) &&
+		    batch.segments < MAX_SEGMENTS;
+	struct msghdr *message = fits ? &batch.messages[batch.message_count - 1].msg_hdr
+				      : begin_message(size);
+
+	if (++batch.segments == 2)
+		put_control(message, IPPROTO_UDP, UDP_SEGMENT, &batch.segment_size,
+			    sizeof(batch.segment_size));
+	memcpy(batch.iov + batch.iov_count, pieces, count * sizeof(*pieces));
+	batch.iov_count += count;
+	message->msg_iovlen += count;
+	batch.room = size < batch.segment_size ? 0 : batch.room - size;
+	if (++batch.segment_count == BATCH_SEGMENTS || batch.message_count == BATCH_MESSAGES)
+		send_batch();
+}
+
+/* Cuts a super-packet into segments, each with a sequence number of its own; FIN and PSH belong to
+ * the last one, CWR to the first. */
+static void put_segments(uint8_t *tcp, size_t length, size_t segment_size)
+{
 	size_t header = tcp_header_length(tcp);
-	size_t most = smaller(MAX_SEGMENTS, UDP_MAX_PAYLOAD / (header + segment_size));
-	size_t count = 0;
 
 	for (size_t at = header; at < length; at += segment_size) {
 		size_t size = smaller(segment_size, length - at);
-		uint8_t *own = headers[count];
+		uint8_t *own = batch.headers[batch.segment_count];
 
 		memcpy(own, tcp, header);
 		store_be32(own + TCP_SEQUENCE,
@@ -126,37 +176,45 @@ static void send_segments(uint8_t *tcp, size_t length, size_t segment_size)
 			own[TCP_FLAGS] &= (uint8_t)~TCP_CWR;
 		if (at + size < length)
 			own[TCP_FLAGS] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
-		iov[2 * count] = (struct iovec){own, header};
-		iov[2 * count + 1] = (struct iovec){tcp + at, size};
-		if (++count == most || at + size == length) {
-			send_message(iov, 2 * count, (uint16_t)(header + segment_size));
-			count = 0;
-		}
+		put_segment((struct iovec[]){{own, header}, {tcp + at, size}}, 2, header + size);
 	}
 }
 
-static bool carry_out(void)
+static void take_packet(uint8_t *bytes, size_t size)
 {
-	static struct {
-		struct virtio_net_hdr vnet;
-		uint8_t packet[BUFFER_SIZE];
-	} in;
-	ssize_t got = read(tunnel, &in, sizeof(in));
-	uint8_t *tcp = in.packet + IPV4_HEADER_SIZE;
-	size_t length;
+	struct virtio_net_hdr vnet;
+	uint8_t *ip = bytes + sizeof(vnet);
+	uint8_t *tcp = ip + IPV4_HEADER_SIZE;
+	size_t length = size - sizeof(vnet) - IPV4_HEADER_SIZE;
 
-	if (got < 0)
-		return none_there("cannot read the tunnel interface");
-	length = (size_t)got - sizeof(in.vnet) - IPV4_HEADER_SIZE;
-	if (in.packet[IPV4_VERSION_IHL] != 0x45 || in.packet[IPV4_PROTOCOL] != IPPROTO_TCP)
-		return true;
-	if (!is_server)
-		peer.sin_addr.s_addr = load_u32(in.packet + IPV4_DESTINATION);
-	if (in.vnet.gso_type == VIRTIO_NET_HDR_GSO_NONE)
-		send_message(&(struct iovec){tcp, length}, 1, 0);
+	memcpy(&vnet, bytes, sizeof(vnet));
+	if (ip[IPV4_VERSION_IHL] != 0x45 || ip[IPV4_PROTOCOL] != IPPROTO_TCP)
+		return;
+	if (!is_server && peer.sin_addr.s_addr != load_u32(ip + IPV4_DESTINATION)) {
+		send_batch();
+		peer.sin_addr.s_addr = load_u32(ip + IPV4_DESTINATION);
+	}
+	if (vnet.gso_type == VIRTIO_NET_HDR_GSO_NONE)
+		put_segment(&(struct iovec){tcp, length}, 1, length);
 	else
-		send_segments(tcp, length, in.vnet.gso_size);
-	return true;
+		put_segments(tcp, length, vnet.gso_size);
+}
+
+static void carry_out(void)
+{
+	size_t used = 0;
+
+	for (int i = 0; i < BATCH_PACKETS && used + PACKET_ROOM <= ARENA_SIZE; i++) {
+		ssize_t got = read(tunnel, batch.arena + used, PACKET_ROOM);
+
+		if (got < 0) {
+			expect_none_there("cannot read the tunnel interface");
+			break;
+		}
+		take_packet(batch.arena + used, (size_t)got);
+		used += ((size_t)got + 63) & ~(size_t)63;
+	}
+	send_batch();
 }
 
 /* Inward: UDP to tunnel interface. */
@@ -322,7 +380,7 @@ static bool carry_in(void)
 	}
 	count = recvmmsg(udp, messages, MESSAGES, MSG_DONTWAIT, NULL);
 	if (count < 0)
-		return none_there("cannot receive");
+		expect_none_there("cannot receive");
 	for (int i = 0; i < count; i++)
 		take_message(&messages[i].msg_hdr, buffers[i], messages[i].msg_len);
 	write_open_packet();
@@ -336,9 +394,9 @@ static _Noreturn void carry(void)
 	for (;;) {
 		if (poll(ready, 2, -1) < 0)
 			die("cannot wait");
-		for (int i = 0; ready[0].revents != 0 && i < ROUND && carry_out(); i++)
-			;
-		for (int i = 0; ready[1].revents != 0 && i < ROUND / MESSAGES && carry_in(); i++)
+		if (ready[0].revents != 0)
+			carry_out();
+		for (int i = 0; ready[1].revents != 0 && i < RECEIVE_CALLS && carry_in(); i++)
 			;
 	}
 }
@@ -380,6 +438,34 @@ static void open_socket(const char *device, uint16_t port)
 		die("cannot open the UDP socket");
 }
 
+/* Keeps a super-packet to what one UDP message takes. The kernel means its own headers, 320 bytes
+ * at most, by that size too; TCP's have 32 with timestamps, and longer ones have an eighth of a
+ * segment. A kernel that refuses sends what is over in a message of its own. */
+static void bound_super_packets(uint32_t payload)
+{
+	uint32_t segments = UDP_MAX_PAYLOAD / payload;
+	struct {
+		struct nlmsghdr header;
+		struct ifinfomsg link;
+		struct rtattr attribute;
+		uint32_t size;
+	} request = {
+		.header = {.nlmsg_len = sizeof(request),
+			   .nlmsg_type = RTM_NEWLINK,
+			   .nlmsg_flags = NLM_F_REQUEST},
+		.link.ifi_index = (int)if_nametoindex(interface),
+		.attribute = {RTA_LENGTH(sizeof(request.size)), IFLA_GSO_MAX_SIZE},
+		.size = segments * (payload - 32) + 320 + payload / 8,
+	};
+	int netlink = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+
+	if (netlink < 0)
+		die("cannot open a netlink socket");
+	if (segments < MAX_SEGMENTS)
+		(void)!send(netlink, &request, sizeof(request), 0);
+	close(netlink);
+}
+
 static void set_properties(const char *device)
 {
 	struct ifreq request = {.ifr_qlen = 2000};
@@ -392,6 +478,7 @@ static void set_properties(const char *device)
 		die("cannot read the device's MTU");
 	request.ifr_mtu = (int)smaller((size_t)request.ifr_mtu - UDP_HEADER_SIZE, 1492);
 	set_interface("cannot set the MTU", SIOCSIFMTU, &request);
+	bound_super_packets((uint32_t)request.ifr_mtu - IPV4_HEADER_SIZE);
 	snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/rp_filter", interface);
 	file = open(path, O_WRONLY);
 	if (file < 0 || write(file, "2", 1) != 1)

@@ -38,6 +38,9 @@ struct udp_socket_failure {
 bool udp_sockets_open(const struct udp_socket_settings *settings, int *sockets, size_t count,
 		      struct udp_socket_failure *failure);
 
+/** Logs what the system does not grant of a socket's buffers. Main thread. */
+void udp_socket_log_limits(int fd);
+
 /** Puts a socket on a device and gives it a mark (0: none). Returns 0 or a negative errno. */
 int udp_socket_bind_to_device(int fd, const char *device, uint32_t fwmark);
 

@@ -143,6 +143,7 @@ static bool open_paths(struct program *program, size_t threads)
 		(options->mtu > 0 ? options->mtu : DEFAULT_MAX_TUNNEL_MTU) - 20;
 	if (!create_workers(program, sockets, program->tun.queue_count))
 		return false;
+	udp_socket_log_limits(sockets[0]); /* the others are like it */
 	return control_set_workers(&program->control, program->workers, program->worker_count,
 				   sockets, wan);
 }

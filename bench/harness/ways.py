@@ -17,16 +17,19 @@ from .load import ECHO_PORT
 from .settings import (BUILD, FIRST_LIMIT, LIMIT, NO_TUNNEL, OWN, PLAIN_LOOP, TREE, VXLAN,
                        WIREGUARD, Settings)
 
-PORT = 51820 + 25  # and the following ones: a port for each way
+PORT = 51820 + 25  # and the following ones: two for each way
 VXLAN_ID = 42
 
-# The program with different options. The first one is what the targets are about.
-OWN_WAYS: list[tuple[str, list[object]]] = [
-    (OWN, ["--threads", 1]),
-    (f"{OWN} 2 threads", ["--threads", 2]),
+# The program with different options: of both ends, and of the client's alone. The first one is what
+# the targets are about.
+OWN_WAYS: list[tuple[str, list[object], list[object]]] = [
+    (OWN, ["--threads", 1], []),
+    (f"{OWN} 2 threads", ["--threads", 2], []),
+    (f"{OWN} 2 threads, a port each", ["--threads", 2], ["--port-per-worker"]),
+    (f"{OWN} --busy-poll 0", ["--threads", 1, "--busy-poll", 0], []),
 ]
-OWN_PLAIN_WAYS: list[tuple[str, list[object]]] = [
-    (f"{OWN} --offload off", ["--threads", 1, "--offload", "off"]),
+OWN_PLAIN_WAYS: list[tuple[str, list[object], list[object]]] = [
+    (f"{OWN} --offload off", ["--threads", 1, "--offload", "off"], []),
 ]
 
 
@@ -57,7 +60,7 @@ class Place:
 
     @property
     def port(self) -> int:
-        return PORT + self.n
+        return PORT + 2 * self.n
 
     @property
     def outer(self) -> str:
@@ -79,7 +82,8 @@ Maker = Callable[[Place], Way]
 def all_ways(settings: Settings) -> list[tuple[str, Maker]]:
     """By name, in the order of the tables."""
     ways: list[tuple[str, Maker]] = [(NO_TUNNEL, no_tunnel)]
-    ways += [(name, own_way(name, options)) for name, options in OWN_WAYS + OWN_PLAIN_WAYS]
+    ways += [(name, own_way(name, options, client_options))
+             for name, options, client_options in OWN_WAYS + OWN_PLAIN_WAYS]
     ways += [(VXLAN, vxlan), (WIREGUARD, wireguard),
              (LIMIT, other_program(LIMIT, BUILD / "bench" / "limit"))]
     if settings.first_limit:
@@ -127,8 +131,8 @@ def no_tunnel(place: Place) -> Way:
     return Way(NO_TUNNEL, place.scene.server_address)
 
 
-def own_way(name: str, options: Sequence[object]) -> Maker:
-    return lambda place: tunnel(place, name, None, options)
+def own_way(name: str, options: Sequence[object], client_options: Sequence[object]) -> Maker:
+    return lambda place: tunnel(place, name, None, options, client_options)
 
 
 def other_program(name: str, program: Path) -> Maker:
@@ -136,14 +140,16 @@ def other_program(name: str, program: Path) -> Maker:
     return lambda place: tunnel(place, name, program, ["--threads", 1])
 
 
-def tunnel(place: Place, name: str, program: Path | None, options: Sequence[object]) -> Way:
+def tunnel(place: Place, name: str, program: Path | None, options: Sequence[object],
+           client_options: Sequence[object] = ()) -> Way:
     need(program or lab.BUILT_HERE)
     device = f"tun{place.n}"
     place.server.address("eth0", f"{place.outer}/24")
     server = lab.Tunnel(place.server, device, place.port, address=f"10.{place.n}.0.1/16",
                         options=options, program=program)
     client = lab.Tunnel(place.client, device, place.port, endpoint_port=place.port,
-                        address=f"10.{100 + place.n}.0.1/24", options=options, program=program)
+                        address=f"10.{100 + place.n}.0.1/24", options=[*options, *client_options],
+                        program=program)
     for host in place.client, place.server:
         host.sysctl(f"net.ipv4.conf.{device}.rp_filter", 2)
     place.client.route(f"{place.outer}/32", "dev", device)

@@ -52,6 +52,16 @@ static bool same_flow(const struct inbound_packet *packet, const uint8_t *tcp,
 	       packet->origin.udp_port == origin->udp_port;
 }
 
+/* Options are whole words; most are three, which a call of memcmp() takes longer for. */
+static bool same_options(const uint8_t *tcp, const uint8_t *head, size_t header_size)
+{
+	for (size_t at = TCP_OPTIONS; at < header_size; at += 4) {
+		if (load_u32(tcp + at) != load_u32(head + at))
+			return false;
+	}
+	return true;
+}
+
 /* The conditions of tcp_gro_receive() for a segment to join a packet of its flow. */
 static bool may_join(const struct inbound_packet *packet, const uint8_t *tcp, size_t data_length,
 		     const struct inbound_origin *origin)
@@ -71,8 +81,7 @@ static bool may_join(const struct inbound_packet *packet, const uint8_t *tcp, si
 	if (tcp[TCP_DATA_OFFSET] != head[TCP_DATA_OFFSET] || tcp[14] != head[14] ||
 	    tcp[15] != head[15] ||
 	    load_u32(tcp + TCP_ACKNOWLEDGMENT) != load_u32(head + TCP_ACKNOWLEDGMENT) ||
-	    memcmp(tcp + TCP_OPTIONS, head + TCP_OPTIONS,
-		   packet->tcp_header_size - TCP_MIN_HEADER_SIZE) != 0)
+	    !same_options(tcp, head, packet->tcp_header_size))
 		return false;
 	if (load_be32(tcp + TCP_SEQUENCE) != packet->next_sequence)
 		return false;

@@ -143,29 +143,44 @@ static void append_segment(struct outbound_batch *batch, const struct tunnel_pac
 	batch->segments[batch->segment_count].first_iov = (uint16_t)batch->iov_count;
 }
 
+/* How many segments of one size, from `index` on, the message and the batch have room for. */
+static size_t run_length(const struct outbound_batch *batch, const struct outbound_message *message,
+			 const struct tunnel_packet *packet, size_t index)
+{
+	size_t size = tunnel_packet_segment_size(packet);
+	size_t run = packet->data_length / packet->segment_data - index;
+
+	if (run > batch->max_message_segments - message->segments)
+		run = batch->max_message_segments - message->segments;
+	if (run > (UDP_MAX_PAYLOAD - message->bytes) / size)
+		run = (UDP_MAX_PAYLOAD - message->bytes) / size;
+	if (run > OUTBOUND_MAX_SEGMENTS - batch->segment_count)
+		run = OUTBOUND_MAX_SEGMENTS - batch->segment_count;
+	return run;
+}
+
 size_t encapsulate(struct outbound_batch *batch, const struct tunnel_packet *packet, size_t first,
 		   const struct datagram_route *route)
 {
-	size_t index;
+	size_t index = first;
 
-	for (index = first; index < packet->segments; index++) {
-		size_t data_length = packet->segment_data;
-		struct outbound_message *message;
-		size_t size;
+	while (index < packet->segments && batch->segment_count < OUTBOUND_MAX_SEGMENTS) {
+		bool is_last = index + 1 == packet->segments;
+		size_t data_length = is_last ? packet->data_length - index * packet->segment_data
+					     : packet->segment_data;
+		size_t size = packet->tcp_header_size + data_length;
+		struct outbound_message *message = message_for(batch, size, route);
+		size_t run = 1;
 
-		if (index + 1 == packet->segments)
-			data_length = packet->data_length - index * packet->segment_data;
-		size = packet->tcp_header_size + data_length;
-		if (batch->segment_count == OUTBOUND_MAX_SEGMENTS)
-			break;
-		message = message_for(batch, size, route);
 		if (message == NULL)
 			break;
-		append_segment(batch, packet, index, data_length);
-		message->segments++;
-		message->bytes += (uint32_t)size;
-		if (size < message->segment_size)
-			message->is_complete = true;
+		message->is_complete = size < message->segment_size;
+		if (!is_last && !message->is_complete)
+			run = run_length(batch, message, packet, index);
+		for (size_t i = 0; i < run; i++)
+			append_segment(batch, packet, index++, data_length);
+		message->segments = (uint16_t)(message->segments + run);
+		message->bytes += (uint32_t)(run * size);
 	}
 	return index - first;
 }

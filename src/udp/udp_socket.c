@@ -1,6 +1,8 @@
 /* The UDP sockets; see udp_socket.h for the theory of operation. */
 #include "udp_socket.h"
 
+#include "log.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -41,6 +43,26 @@ static void set_buffer(int fd, int forced, int limited, int size)
 {
 	if (set_option(fd, SOL_SOCKET, forced, size) < 0)
 		(void)set_option(fd, SOL_SOCKET, limited, size);
+}
+
+/* The kernel grants twice of what is asked for, or of its limit. */
+static void report_cap(int fd, int name, int wanted, const char *what, const char *limit)
+{
+	int granted = 0;
+	socklen_t size = sizeof(granted);
+
+	if (getsockopt(fd, SOL_SOCKET, name, &granted, &size) < 0 || granted / 2 >= wanted)
+		return;
+	log_warning(
+		"the system limits the UDP %s buffer to %d of %d bytes: allow more with 'sysctl "
+		"-w %s=%d', or give the program CAP_NET_ADMIN",
+		what, granted / 2, wanted, limit, wanted);
+}
+
+void udp_socket_log_limits(int fd)
+{
+	report_cap(fd, SO_RCVBUF, RECEIVE_BUFFER_SIZE, "receive", "net.core.rmem_max");
+	report_cap(fd, SO_SNDBUF, SEND_BUFFER_SIZE, "send", "net.core.wmem_max");
 }
 
 int udp_socket_bind_to_device(int fd, const char *device, uint32_t fwmark)

@@ -121,6 +121,22 @@ def test_no_permission(laboratory: lab.Laboratory, program: Path) -> None:
     assert_refused(host, *without_any, program, *arguments(), says="root")
 
 
+def test_buffers_that_the_system_limits(
+    laboratory: lab.Laboratory, program: Path
+) -> None:
+    """Without CAP_NET_ADMIN the program starts on an interface made for it, and says what it lacks."""
+    host = lab.pair(laboratory).server
+    host.ip("tuntap", "add", "mode", "tun", "multi_queue", "user", "root", "name", "tun0")
+    largest = int(Path("/proc/sys/net/core/rmem_max").read_text())
+    tunnel = host.start("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", program,
+                        *arguments())
+    tunnel.expect("ready:")
+    lines = [line for line in tunnel.errors().splitlines() if "receive buffer" in line]
+    assert len(lines) == (largest < 8 << 20), tunnel.errors()
+    assert all(str(largest) in line and "net.core.rmem_max" in line for line in lines)
+    assert tunnel.stop() == 0
+
+
 def test_one_port_on_two_devices(
     laboratory: lab.Laboratory, start_tunnel: Callable[..., lab.Tunnel], payload: Payload
 ) -> None:
