@@ -82,8 +82,9 @@ def test_commands_of_readme(program: Path) -> None:
                            stdout=subprocess.DEVNULL)
         for command in re.findall(r"^ *udp-encap-tun ((?:.*\\\n)*.*)$", fence, re.MULTILINE):
             assert set(re.findall(r"--([a-z-]+)", command)) <= known
-    scripts = set(re.findall(r"\bscripts/[\w-]+", README))
-    assert scripts >= {"scripts/demo", "scripts/check", "scripts/measure"}
+    scripts = set(re.findall(r"\b(?:scripts|bench)/(?:[a-z]+-)*[a-z]+\b(?![./-])", README))
+    scripts -= {"bench/results", "bench/harness", "bench/limit"}
+    assert scripts >= {"scripts/demo", "scripts/check", "bench/run"}
     for script in scripts:
         assert os.access(TREE / script, os.X_OK), script
 
