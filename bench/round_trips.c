@@ -69,6 +69,9 @@ struct load {
 /* What a message begins with, to be answered by closing the connection as well. */
 enum { LAST_MESSAGE = 'l' };
 
+/* One segment, so that the server has all of it when it closes. */
+enum { MAX_SET_UP_BYTES = 1000 };
+
 static char message[MAX_BYTES];
 
 static void die(const char *what)
@@ -401,6 +404,11 @@ static void read_plan(int argc, char **argv, struct plan *plan)
 	}
 	if (plan->address.sin_family == 0 || optind != argc - 1)
 		usage();
+	if (plan->set_ups && plan->bytes > MAX_SET_UP_BYTES) {
+		fprintf(stderr, "round-trips: --set-ups takes messages of at most %d bytes\n",
+			MAX_SET_UP_BYTES);
+		exit(2);
+	}
 	plan->address.sin_port = htons((uint16_t)number(argv[optind], 1, 65535));
 }
 

@@ -29,8 +29,9 @@
 enum {
 	POOL_SEARCH_WIDTH = 256, /* a /24 is always searched whole */
 	POOL_RESERVE_SIZE = 64,
-	/* as many as are held at a time, and twice as many that may be in quarantine meanwhile */
-	POOL_SLOTS_PER_CONNECTION = 3,
+	/* a pool that is much larger than the entries it can give addresses to is only waste; must
+	 * stay the same for ever: a peer's address follows from the pool's size */
+	POOL_SLOTS_PER_CONNECTION = 4,
 	/* connections are known to the pool by index plus one */
 	POOL_SLOT_FREE = 0,
 };
@@ -58,12 +59,13 @@ struct address_pool {
 	uint32_t first;      /* the last 32 bits of the prefix's first address, host byte order */
 	uint32_t size;       /* addresses in use, from the first on */
 	uint32_t quarantine; /* seconds */
-	_Atomic uint64_t reserve[POOL_RESERVE_SIZE]; /* freed_at << 32 | offset + 1, 0: taken */
-	_Atomic bool wants_refill;
 	/* By offset. Apart from each other, because lookups want as much of the first in the cache
 	 * as fits. */
 	_Atomic uint32_t *holders; /* connection index + 1, or one of POOL_SLOT_... */
 	struct pool_record *records;
+	_Alignas(64) _Atomic uint64_t
+		reserve[POOL_RESERVE_SIZE]; /* freed_at << 32 | offset + 1, 0: taken */
+	_Atomic bool wants_refill;
 };
 
 /** How a claim ended. */

@@ -30,8 +30,8 @@ struct control {
 	bool wan_is_gone;
 	unsigned bound_index; /* of the device that the sockets are bound to */
 	uint32_t wan_mtu;
-	uint32_t
-		gso_mtu; /* the tunnel interface's MTU that its gso_max_size was set for, 0: none */
+	uint32_t own_gso_max_size;       /* of the tunnel interface before, 0: not changed */
+	uint32_t gso_mtu;                /* its MTU when it was changed last, 0: never */
 	struct link_addresses addresses; /* of the tunnel interface */
 	bool has_given_address;          /* added the one of --address: takes it away again */
 	bool has_added_route;            /* added the one to --peer-pool */

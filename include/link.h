@@ -19,9 +19,10 @@ struct link_tun {
 };
 
 struct link_state {
-	unsigned index; /* 0: there is no such interface */
-	uint32_t mtu;   /* bytes */
-	bool is_up;     /* IFF_UP */
+	unsigned index;        /* 0: there is no such interface */
+	uint32_t mtu;          /* bytes */
+	bool is_up;            /* IFF_UP */
+	uint32_t gso_max_size; /* bytes, 0: not known */
 	struct link_tun tun;
 };
 

@@ -39,6 +39,12 @@ bool tun_interface_open(struct tun_interface *tun, const char *name, size_t queu
 void tun_interface_close(struct tun_interface *tun);
 
 /**
+ * Throws away what has come into the queues so far. What came before all of them were there may lie
+ * in another one than where its flow belongs; TCP sends it again. Main thread, before the workers.
+ */
+void tun_interface_drain(const struct tun_interface *tun);
+
+/**
  * Attaches the steering program to a queue's interface. Main thread.
  * Returns 0 or a negative errno.
  */

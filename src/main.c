@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -138,6 +139,8 @@ static bool open_paths(struct program *program, size_t threads)
 		close(sockets[i]);
 	if (!is_open)
 		return false;
+	if (options->port_per_worker)
+		tun_interface_drain(&program->tun);
 	program->forwarding.with_vnet_header = program->tun.has_vnet_header;
 	program->forwarding.max_payload =
 		(options->mtu > 0 ? options->mtu : DEFAULT_MAX_TUNNEL_MTU) - 20;
@@ -188,11 +191,16 @@ static bool start_workers(struct program *program)
 static void log_ready(const struct program *program)
 {
 	const struct options *options = &program->options;
+	char ports[32];
 
-	log_info("ready: %s, UDP port %u on %s, %s mode, %zu %s, offload %s", options->interface,
-		 options->listen_port, options->bind_to_interface,
-		 options_server_mode(options) ? "server" : "endpoint", program->worker_count,
-		 program->worker_count == 1 ? "worker" : "workers",
+	if (options->port_per_worker && program->worker_count > 1)
+		snprintf(ports, sizeof(ports), "ports %u to %zu", options->listen_port,
+			 options->listen_port + program->worker_count - 1);
+	else
+		snprintf(ports, sizeof(ports), "port %u", options->listen_port);
+	log_info("ready: %s, UDP %s on %s, %s mode, %zu %s, offload %s", options->interface, ports,
+		 options->bind_to_interface, options_server_mode(options) ? "server" : "endpoint",
+		 program->worker_count, program->worker_count == 1 ? "worker" : "workers",
 		 options->offload ? "on" : "off");
 }
 

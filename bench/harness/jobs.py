@@ -10,7 +10,8 @@ from .settings import TREE
 
 Measured = list[tuple[str, Figures]]  # by case
 
-ERRORS = (OSError, RuntimeError, ValueError, KeyError, subprocess.SubprocessError)
+ERRORS = (OSError, RuntimeError, ValueError, KeyError, ArithmeticError,
+          subprocess.SubprocessError)
 
 
 @dataclass(frozen=True)

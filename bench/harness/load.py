@@ -45,6 +45,8 @@ def read_iperf3(text: str) -> Transfer:
     if "error" in report or "end" not in report:
         raise RuntimeError(f"iperf3: {report.get('error', 'it said nothing')}")
     received = report["end"]["sum_received"]
+    if not received["bytes"] or not received["seconds"]:
+        raise RuntimeError("iperf3: nothing arrived")
     return Transfer(received["bytes"], received["seconds"])
 
 

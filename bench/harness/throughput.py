@@ -37,8 +37,7 @@ def measure(bed: Bed, way: Way, flows: int, direction: str, seconds: float) -> M
     way.check()
     ends = {"sending": way.client_end, "receiving": way.server_end}
     if direction == "download":
-        way.check()
-    ends = {"sending": way.server_end, "receiving": way.client_end}
+        ends = {"sending": way.server_end, "receiving": way.client_end}
     before = {name: end.cpu_seconds() for name, end in ends.items() if end}
     figures: Figures = {"gbit_per_s": 0}
     with bed.disorder(figures):

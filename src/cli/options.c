@@ -55,7 +55,7 @@ static const struct option_description descriptions[] = {
 	{"endpoint-port", 'e', KIND_NUMBER, BOTH_MODES, false, AT(endpoint_port), 1, 65535, "PORT",
 	 "remote port; without it: server mode"},
 	{"threads", 't', KIND_NUMBER, BOTH_MODES, false, AT(threads), 1, MAX_THREADS, "N",
-	 "workers, a queue and a socket each (server: one per CPU, else: 1)"},
+	 "workers (server, or ports of their own: one per CPU, else: 1)"},
 	{"port-per-worker", 0, KIND_FLAG, ENDPOINT_MODE, false, AT(port_per_worker), 0, 0, NULL,
 	 "each worker uses a port of its own, from the listen port on"},
 	{"cpus", 0, KIND_CPUS, BOTH_MODES, false, AT(cpus), 0, 0, "LIST",

@@ -1,7 +1,6 @@
 /* The control thread's loop; see control.h for the theory of operation. */
 #include "control_rooms.h"
 
-#include "encapsulate.h"
 #include "log.h"
 #include "monotonic.h"
 
@@ -235,8 +234,8 @@ void control_close(struct control *control)
 	/* an interface that was made takes its address and routes with it */
 	if (control->has_added_route && !control->tun->is_made)
 		(void)link_remove_route(control->tun->index, &options->peer_pool);
-	if (control->gso_mtu != 0 && !control->tun->is_made)
-		(void)link_set_gso_max_size(control->tun->index, GSO_MAX_SIZE_UNBOUNDED);
+	if (control->own_gso_max_size != 0 && !control->tun->is_made)
+		(void)link_set_gso_max_size(control->tun->index, control->own_gso_max_size);
 	if (control->has_given_address && !control->tun->is_made)
 		(void)link_remove_address(control->tun->index, &options->address);
 	if (control->signals >= 0)

@@ -48,12 +48,11 @@ static bool send_keepalive(struct sweep *sweep, struct connection *connection)
 		.sin_port = connection->peer.port,
 		.sin_addr.s_addr = ip_address_ipv4(&connection->peer.address),
 	};
-
-	size_t socket = 0;
+	size_t which = 0;
 
 	if (connection->peer.own_port != 0)
-		socket = ntohs(connection->peer.own_port) - (size_t)sweep->options->listen_port;
-	if (sendto(control->keepalive_sockets[socket], "", 0, MSG_DONTWAIT,
+		which = ntohs(connection->peer.own_port) - (size_t)sweep->options->listen_port;
+	if (sendto(control->keepalive_sockets[which], "", 0, MSG_DONTWAIT,
 		   (const struct sockaddr *)&name, sizeof(name)) < 0)
 		return false;
 	counter_add(&control->counters, COUNTER_keepalives_sent, 1);

@@ -157,15 +157,21 @@ static void follow_mtu(struct control *control, uint32_t wan_mtu, uint32_t tunne
 			    control->tun->name, mtu, strerror(-error));
 }
 
-/* Super-packets that fill one message; without them the kernel makes none. */
-static void follow_gso_size(struct control *control, uint32_t tunnel_mtu)
+/* Super-packets that fill one message, or are smaller if somebody wanted that before. */
+static void follow_gso_size(struct control *control, const struct link_state *tunnel)
 {
+	uint32_t size = outbound_gso_max_size(tunnel->mtu);
 	int error;
 
-	if (tunnel_mtu == control->gso_mtu || !control->tun->has_vnet_header)
+	/* without a header for them the kernel makes none */
+	if (tunnel->mtu == control->gso_mtu || !control->tun->has_vnet_header)
 		return;
-	control->gso_mtu = tunnel_mtu;
-	error = link_set_gso_max_size(control->tun->index, outbound_gso_max_size(tunnel_mtu));
+	if (control->gso_mtu == 0)
+		control->own_gso_max_size = tunnel->gso_max_size;
+	control->gso_mtu = tunnel->mtu;
+	if (control->own_gso_max_size > 0 && control->own_gso_max_size < size)
+		size = control->own_gso_max_size;
+	error = link_set_gso_max_size(control->tun->index, size);
 	if (error < 0)
 		log_debug("cannot set the gso_max_size of %s: %s; slower, not less",
 			  control->tun->name, strerror(-error));
@@ -180,8 +186,9 @@ static bool renew_sockets(struct control *control)
 
 	if (!udp_sockets_open(&settings, sockets, control->worker_count, &failure)) {
 		if (control->socket_retry_at == 0)
-			log_warning("%s is back, but cannot %s: %s; trying again", settings.device,
-				    failure.step, strerror(failure.error));
+			log_warning("%s is back, but cannot %s (port %u): %s; trying again",
+				    settings.device, failure.step, failure.port,
+				    strerror(failure.error));
 		control->socket_retry_at = monotonic_milliseconds() + SOCKET_RETRY_MS;
 		return false;
 	}
@@ -231,7 +238,7 @@ bool watch_look(struct control *control)
 	if (tunnel.index != control->tun->index)
 		return false;
 	follow_wan(control, tunnel.mtu);
-	follow_gso_size(control, tunnel.mtu);
+	follow_gso_size(control, &tunnel);
 	follow_addresses(control, tunnel.is_up);
 	return true;
 }

@@ -53,6 +53,8 @@ static int read_link_attribute(const struct nlattr *attribute, void *argument)
 
 	if (mnl_attr_get_type(attribute) == IFLA_MTU)
 		state->mtu = mnl_attr_get_u32(attribute);
+	if (mnl_attr_get_type(attribute) == IFLA_GSO_MAX_SIZE)
+		state->gso_max_size = mnl_attr_get_u32(attribute);
 	if (mnl_attr_get_type(attribute) == IFLA_LINKINFO)
 		return mnl_attr_parse_nested(attribute, read_kind_attribute, &state->tun);
 	return MNL_CB_OK;

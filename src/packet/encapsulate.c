@@ -54,7 +54,7 @@ uint32_t outbound_gso_max_size(uint32_t mtu)
 	 * that rounding costs no segment, but too little for another one with longer options */
 	size += payload / 32;
 	/* small segments: a full super-packet makes more than one message in any case */
-	if (segments >= MESSAGE_MAX_SEGMENTS || size > GSO_MAX_SIZE_UNBOUNDED)
+	if (segments == 0 || segments >= MESSAGE_MAX_SEGMENTS || size > GSO_MAX_SIZE_UNBOUNDED)
 		return GSO_MAX_SIZE_UNBOUNDED;
 	return size;
 }
@@ -156,7 +156,7 @@ static size_t run_length(const struct outbound_batch *batch, const struct outbou
 		run = (UDP_MAX_PAYLOAD - message->bytes) / size;
 	if (run > OUTBOUND_MAX_SEGMENTS - batch->segment_count)
 		run = OUTBOUND_MAX_SEGMENTS - batch->segment_count;
-	return run;
+	return run > 0 ? run : 1; /* a segment that no message could hold has one of its own */
 }
 
 size_t encapsulate(struct outbound_batch *batch, const struct tunnel_packet *packet, size_t first,

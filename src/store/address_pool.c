@@ -47,11 +47,12 @@ static void leave_out(struct address_pool *pool, uint32_t offset)
 struct address_pool *address_pool_create(const struct pool_range *range, uint32_t quarantine)
 {
 	unsigned host_bits = ADDRESS_BITS - (unsigned)range->prefix.length;
-	struct address_pool *pool = calloc(1, sizeof(*pool));
+	struct address_pool *pool = aligned_alloc(64, sizeof(*pool));
 	uint64_t size;
 
 	if (pool == NULL)
 		return NULL;
+	memset(pool, 0, sizeof(*pool));
 	if (host_bits > MAX_HOST_BITS)
 		host_bits = MAX_HOST_BITS;
 	size = (uint64_t)1 << host_bits;

@@ -214,6 +214,19 @@ void tun_interface_close(struct tun_interface *tun)
 		close(tun->queues[--tun->queue_count]);
 }
 
+void tun_interface_drain(const struct tun_interface *tun)
+{
+	static uint8_t thrown_away[VNET_HEADER_SIZE + IPV4_MAX_TOTAL_LENGTH];
+	enum { AT_MOST = 100000 }; /* of each queue, however fast they come */
+
+	for (size_t i = 0; i < tun->queue_count; i++) {
+		for (int n = 0; n < AT_MOST; n++) {
+			if (tun_read(tun->queues[i], thrown_away, sizeof(thrown_away)) < 0)
+				break;
+		}
+	}
+}
+
 ssize_t tun_read(int queue, void *buffer, size_t size)
 {
 	ssize_t length = read(queue, buffer, size);

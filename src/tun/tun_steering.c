@@ -4,8 +4,8 @@
  * by the number of queues (tun_ebpf_select_queue(), Linux drivers/net/tun.c). Offsets are those of
  * an IPv4 header without options; anything else ends up on some queue and is discarded there.
  *
- * The function must stay the same for ever and depend on nothing else: later work lets a flow's
- * source port follow from its queue.
+ * The function must stay the same for ever and depend on nothing else: with --port-per-worker a
+ * flow's source port follows from its queue.
  */
 #include "tcp_header.h"
 #include "tun_interface.h"

@@ -109,10 +109,9 @@ static void clear_socket_error(const struct worker *worker)
 	(void)getsockopt(worker->socket, SOL_SOCKET, SO_ERROR, &error, &size);
 }
 
-static uint64_t bytes_carried(const struct worker *worker)
+static uint64_t sum_of(const struct worker *worker, enum counter in, enum counter out)
 {
-	return counter_read(&worker->counters, COUNTER_in_bytes) +
-	       counter_read(&worker->counters, COUNTER_out_bytes);
+	return counter_read(&worker->counters, in) + counter_read(&worker->counters, out);
 }
 
 /* One round. Between two calls the thread is offline for RCU. */
@@ -120,7 +119,8 @@ static void carry(struct worker *worker, struct pollfd *watches)
 {
 	short socket = watches[WATCH_SOCKET].revents;
 	short queue = watches[WATCH_QUEUE].revents;
-	uint64_t before = bytes_carried(worker);
+	uint64_t bytes = sum_of(worker, COUNTER_in_bytes, COUNTER_out_bytes);
+	uint64_t segments = sum_of(worker, COUNTER_in_segments, COUNTER_out_segments);
 
 	worker->milliseconds = monotonic_milliseconds();
 	worker->now = (uint32_t)(worker->milliseconds / 1000);
@@ -135,7 +135,9 @@ static void carry(struct worker *worker, struct pollfd *watches)
 		inbound_run(worker);
 	if ((queue & POLLIN) || (socket & POLLOUT))
 		outbound_run(worker);
-	busy_poll_carried(&worker->busy_poll, bytes_carried(worker) - before);
+	busy_poll_carried(&worker->busy_poll,
+			  sum_of(worker, COUNTER_in_bytes, COUNTER_out_bytes) - bytes,
+			  sum_of(worker, COUNTER_in_segments, COUNTER_out_segments) - segments);
 }
 
 /* Looks again and again until something is there or the limit has passed. */

@@ -132,9 +132,10 @@ def test_idle(tunnelled_pair: Callable[..., TunnelledPair]) -> None:
         tunnels = (pair.endpoint, pair.listener)
         time.sleep(0.5)  # delayed acknowledgements
         before = [voluntary_switches(tunnel) for tunnel in tunnels]
-        busy = [sum(tunnel.cpu_seconds()) for tunnel in tunnels]
+        spent = [sum(tunnel.cpu_seconds()) for tunnel in tunnels]
         time.sleep(seconds)  # the time itself is what is tested
         woken = [voluntary_switches(t) - count for t, count in zip(tunnels, before)]
         assert max(woken) <= 2 * seconds, woken
-        assert [sum(tunnel.cpu_seconds()) - spent for tunnel, spent in zip(tunnels, busy)] == [0, 0]
+        busy = [sum(t.cpu_seconds()) - seconds for t, seconds in zip(tunnels, spent)]
+        assert max(busy) <= 0.02, "more than two ticks of the clock"
         round_trip(near, far)

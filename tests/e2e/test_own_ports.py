@@ -119,7 +119,7 @@ def test_workers_stay_on_their_cpus(
         re.search(r"^Cpus_allowed_list:\s*(\S+)$", status.read_text(), re.MULTILINE)[1]
         for status in Path(f"/proc/{tunnel.pid}/task").glob("*/status")
     ]
-    assert lists.count("0") == 3 and len(lists) == 4, lists
+    assert lists.count("0") >= 3 and len(lists) == 4, lists
 
 
 def test_cpu_that_is_not_there(laboratory: lab.Laboratory, program: Path) -> None:

@@ -52,15 +52,31 @@ static void one_long_wait_ends_it(void **state)
 	}
 }
 
+static void carry(struct busy_poll *busy_poll, unsigned rounds, uint64_t size, uint64_t segments)
+{
+	while (rounds-- > 0)
+		busy_poll_carried(busy_poll, size * segments, segments);
+}
+
+/* Bulk data is bulk data at any rate, and between its acknowledgments. */
 static void not_during_bulk_transfers(void **state)
 {
-	struct busy_poll busy_poll = after_waits(100, 0);
-
 	(void)state;
-	busy_poll_carried(&busy_poll, BUSY_POLL_BULK);
-	assert_false(busy_poll_pays(&busy_poll));
-	busy_poll_carried(&busy_poll, BUSY_POLL_BULK - 1);
-	assert_true(busy_poll_pays(&busy_poll));
+	for (uint64_t segments = 1; segments <= 100; segments += 33) {
+		struct busy_poll busy_poll = after_waits(100, 0);
+
+		carry(&busy_poll, 100, 33, segments);
+		assert_true(busy_poll_pays(&busy_poll));
+		carry(&busy_poll, 10, 1472, segments);
+		assert_false(busy_poll_pays(&busy_poll));
+		for (int round = 0; round < 100; round++) {
+			carry(&busy_poll, 1, 32, (segments + 1) / 2);
+			carry(&busy_poll, 1, 1472, segments);
+			assert_false(busy_poll_pays(&busy_poll));
+		}
+		carry(&busy_poll, 40, 132, segments);
+		assert_true(busy_poll_pays(&busy_poll));
+	}
 }
 
 static void never_when_switched_off(void **state)

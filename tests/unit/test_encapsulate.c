@@ -665,6 +665,7 @@ static void a_largest_super_packet_is_one_message(void **state)
 	assert_int_equal(outbound_gso_max_size(576), GSO_MAX_SIZE_UNBOUNDED);
 	assert_int_equal(outbound_gso_max_size(1043), GSO_MAX_SIZE_UNBOUNDED);
 	assert_int_equal(outbound_gso_max_size(65527), GSO_MAX_SIZE_UNBOUNDED);
+	assert_int_equal(outbound_gso_max_size(65535), GSO_MAX_SIZE_UNBOUNDED);
 	for (size_t i = 0; i < sizeof(mtus) / sizeof(mtus[0]); i++) {
 		uint32_t payload = mtus[i] - IPV4_HEADER_SIZE;
 		uint32_t size = outbound_gso_max_size(mtus[i]);
