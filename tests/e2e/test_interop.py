@@ -110,6 +110,27 @@ def test_the_programs_endpoint_to_reference_server(
         assert peer.seen[Kind.SEGMENT] > SIZE // 1472
 
 
+def test_a_port_for_each_worker_to_reference_server(
+    laboratory: lab.Laboratory, start_tunnel: Callable[..., lab.Tunnel], payload: Payload
+) -> None:
+    """A server that knows nothing of it: each port is a peer, and each connection stays with one."""
+    scene = lab.pair(laboratory)
+    with reference_server(scene) as peer:
+        start_endpoint(
+            start_tunnel, scene.client, scene.server_address,
+            options=("--threads", 2, "--port-per-worker"),
+        )
+        for _ in range(16):
+            near, far = connect_through_tunnel(scene.client, scene.server, scene.server_address)
+            with near, far:
+                transfer(near, far, payload, 64 << 10)
+                transfer(far, near, payload, 64 << 10)
+        assert set(peer.peers.values()) == {
+            (scene.client_address, ENDPOINT_PORT), (scene.client_address, ENDPOINT_PORT + 1)
+        }
+        assert not peer.violations
+
+
 def test_the_server_calls_the_client(
     laboratory: lab.Laboratory, start_tunnel: Callable[..., lab.Tunnel]
 ) -> None:

@@ -39,7 +39,7 @@ def test_connections_keep_their_port(
     laboratory: lab.Laboratory, start_tunnel: Callable[..., lab.Tunnel], payload: Payload
 ) -> None:
     """They spread over the ports, each is a peer of its own, and none moves: not while data flows
-    both ways, nor when the program starts again amid open connections."""
+    both ways, nor when the program starts again while all of them are sending."""
     scene = lab.pair(laboratory)
     listener = start_server(start_tunnel, scene.server, options=("--log-peers",))
     scene.client.ip("tuntap", "add", "mode", "tun", "multi_queue", "name", "tun0")
@@ -64,9 +64,11 @@ def test_connections_keep_their_port(
     flows = Counter(known[far.getpeername()[0]] for _, far in ends)
     print("connections on each port:", dict(flows))
     assert set(flows) == set(known.values()) == PORTS
+    streams = [Stream(*pair, payload, 2 << 20) for pair in ends]
     assert endpoint.stop() == 0
     start()
-    exchange(ends)
+    for stream in streams:
+        stream.finish()
     assert ports_by_tunnel_address(listener) == known, "a new peer after the restart"
     assert scene.server.counter("TcpOutRsts") == scene.client.counter("TcpOutRsts") == 0
 
