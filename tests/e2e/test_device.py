@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,17 @@ def plug(laboratory: lab.Laboratory, scene: Scene) -> None:
     laboratory.link(scene.client, "eth0", scene.server, "eth0")
     scene.client.address("eth0", f"{scene.client_address}/24")
     scene.server.address("eth0", f"{scene.server_address}/24")
+
+
+def halt(tunnel: lab.Tunnel) -> None:
+    """Stop all of its threads: SIGSTOP alone returns while they still run."""
+    tunnel.signal(signal.SIGSTOP)
+
+    def states() -> set[str]:
+        return {stat.read_text().rpartition(")")[2].split()[0]
+                for stat in Path(f"/proc/{tunnel.pid}/task").glob("*/stat")}
+
+    lab.wait_until(lambda: states() == {"T"}, what="it did not stop")
 
 
 def set_down(laboratory: lab.Laboratory, scene: Scene) -> None:
@@ -84,7 +96,7 @@ def test_peers_spread_over_the_sockets(
     def assert_spread() -> None:
         assert len(waiting_in_sockets(scene.server, SERVER_PORT)) == threads
         before = tunnel.counters()["in_keepalives"]
-        tunnel.signal(signal.SIGSTOP)
+        halt(tunnel)
         with ExitStack() as stack:
             for _ in range(peers):
                 stack.enter_context(server.peer()).send(b"")
