@@ -1,10 +1,10 @@
 /*
  * Large arrays of the store: memory that is reserved at once, zero, and taken when it is touched.
  *
- * Theory of operation. A mapping, not calloc(): pages that no connection needs are never touched.
+ * Theory of operation. A mapping, not calloc(): what no connection needs is never touched.
  * An array of many megabytes is read at random places, and with pages of 4 KiB nearly every such
- * read also misses the processor's table of translations (measured: half of a lookup's time). So a
- * large one asks for huge pages; a small one would only grow by them.
+ * read also misses the processor's table of translations. So a large one asks for huge pages, all
+ * of each of which is taken at the first touch; a small one would only grow by them.
  */
 #ifndef UDP_ENCAP_TUN_RESERVED_MEMORY_H
 #define UDP_ENCAP_TUN_RESERVED_MEMORY_H
