@@ -14,7 +14,7 @@ BUILD ?= $(if $(filter yes,$(SANITIZE)),build/sanitized,build)
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wpedantic -Wformat=2 -Wstrict-prototypes \
 	-Wmissing-prototypes -Wold-style-definition -Wvla -Wcast-qual -Wundef
-ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -pthread -Iinclude $(WARNINGS) $(CFLAGS)
+ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -pthread -Iinclude -Isrc $(WARNINGS) $(CFLAGS)
 LIBRARIES := -lurcu-qsbr -lurcu-cds -lurcu-common -lmnl -Wl,--as-needed -latomic -Wl,--no-as-needed
 
 ifeq ($(SANITIZE),yes)
@@ -45,7 +45,6 @@ $(BUILD)/unit/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_SHARED) $(filter-out $
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBRARIES)
 
-$(BUILD)/tests/unit/%.o: ALL_CFLAGS += -Isrc
 
 $(BUILD)/minimal-loop: $(BUILD)/bench/minimal_loop.o $(BUILD)/src/packet/checksum.o
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
@@ -56,11 +55,10 @@ $(BUILD)/bench/limit: $(BUILD)/bench/limit.o $(BUILD)/src/packet/checksum.o
 $(BUILD)/bench/round-trips: $(BUILD)/bench/round_trips.o
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
 
-$(BUILD)/bench/%.o: ALL_CFLAGS += -Isrc
 
 $(BUILD)/bench/store: \
 		$(patsubst %,$(BUILD)/bench/%.o,store connection_store_table mutex_table crowd peers) \
-		$(patsubst %.c,$(BUILD)/%.o,$(wildcard src/store/*.c))
+		$(patsubst %.c,$(BUILD)/%.o,$(wildcard src/peers/*.c src/base/*.c))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBRARIES)
 
 $(BUILD)/bench/transforms: $(BUILD)/bench/transforms.o \

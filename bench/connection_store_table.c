@@ -1,6 +1,6 @@
 /* connection_store as bench/store asks it: server mode, with a pool as the program makes it. */
-#include "connection_store.h"
-#include "monotonic.h"
+#include "base/clock.h"
+#include "peers/connection_store.h"
 #include "table.h"
 
 #include <arpa/inet.h>

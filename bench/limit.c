@@ -16,8 +16,8 @@
  * Without --endpoint-port, whoever sent last is the one peer, and has the tunnel address after the
  * interface's own.
  */
-#include "checksum.h"
-#include "tcp_header.h"
+#include "packet/checksum.h"
+#include "packet/headers.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -8,8 +8,8 @@
  * Makes the interface; the caller gives it its address and routes. Both ends run the same: packets
  * go to their own destination, and come from where the datagram came from.
  */
-#include "checksum.h"
-#include "tcp_header.h"
+#include "packet/checksum.h"
+#include "packet/headers.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -6,8 +6,8 @@
  * simpler. (A peer that comes back gets another address, which a server must not do.) The mutex is
  * held for one lookup at a time, and for a whole expiry.
  */
-#include "monotonic.h"
-#include "store/peer_hash.h"
+#include "base/clock.h"
+#include "peers/peer_hash.h"
 #include "table.h"
 
 #include <arpa/inet.h>

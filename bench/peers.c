@@ -35,8 +35,8 @@ struct peer *peers_make(uint32_t first, uint32_t count)
 		uint64_t state = first + i;
 
 		peers[i] = (struct peer){
-			.address = ip_address_from_ipv4(htonl(scatter(first + i))),
-			.port = htons((uint16_t)(1024 + roll(&state) % 64512)),
+			.remote.address = ip_address_from_ipv4(htonl(scatter(first + i))),
+			.remote.port = htons((uint16_t)(1024 + roll(&state) % 64512)),
 		};
 	}
 	return peers;

@@ -2,7 +2,7 @@
 #ifndef UDP_ENCAP_TUN_BENCH_PEERS_H
 #define UDP_ENCAP_TUN_BENCH_PEERS_H
 
-#include "ip_address.h"
+#include "peers/peer.h"
 
 /** Makes `count` peers, all different; number `first` is the first one. NULL: no memory. */
 struct peer *peers_make(uint32_t first, uint32_t count);

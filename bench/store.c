@@ -8,8 +8,8 @@
  * threads together; insertion and expiry take turns, as whole rounds of all entries. Peers are
  * asked for in a random order that is laid out beforehand, so that reading the keys costs little.
  */
+#include "base/clock.h"
 #include "crowd.h"
-#include "monotonic.h"
 #include "peers.h"
 #include "stopwatch.h"
 #include "table.h"

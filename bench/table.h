@@ -8,7 +8,7 @@
 #ifndef UDP_ENCAP_TUN_TABLE_H
 #define UDP_ENCAP_TUN_TABLE_H
 
-#include "ip_address.h"
+#include "base/address.h"
 
 enum {
 	TABLE_TIMEOUT = 300, /* seconds until an entry is over, as the program has it by default */

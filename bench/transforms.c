@@ -12,8 +12,8 @@
  * flow and peer than the one before. The same packets are taken again in each batch, so their
  * headers are in the cache, as they are when a worker has just read them.
  */
-#include "decapsulate.h"
-#include "encapsulate.h"
+#include "packet/decapsulate.h"
+#include "packet/encapsulate.h"
 #include "stopwatch.h"
 
 #include <arpa/inet.h>
@@ -206,10 +206,10 @@ static void add_packet(struct batch *batch, size_t flow, size_t data_length, uin
 		.length = length,
 		.segments = (data_length + MSS - 1) / MSS,
 		.gso_size = MSS,
-		.route = {.peer = {.address =
-					   ip_address_from_ipv4(htonl(0xc0000200 + (uint32_t)flow)),
-				   .port = htons((uint16_t)(40000 + flow))},
-			  .local = ip_address_from_ipv4(htonl(0xc6336401))},
+		.route = {.destination = {.address = ip_address_from_ipv4(
+						  htonl(0xc0000200 + (uint32_t)flow)),
+					  .port = htons((uint16_t)(40000 + flow))},
+			  .source = ip_address_from_ipv4(htonl(0xc6336401))},
 	};
 }
 

@@ -2,7 +2,7 @@
  * The command line. One table holds every option: its names, its argument, what it accepts and its
  * line of help, so that --help, the checks and the messages cannot disagree.
  */
-#include "options.h"
+#include "cli/options.h"
 
 #include <errno.h>
 #include <getopt.h>

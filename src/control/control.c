@@ -1,8 +1,8 @@
 /* The control thread's loop; see control.h for the theory of operation. */
-#include "control_rooms.h"
+#include "control/control_rooms.h"
 
-#include "log.h"
-#include "monotonic.h"
+#include "base/clock.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 #ifndef UDP_ENCAP_TUN_CONTROL_ROOMS_H
 #define UDP_ENCAP_TUN_CONTROL_ROOMS_H
 
-#include "control.h"
+#include "control/control.h"
 
 /* watch.c: interfaces */
 

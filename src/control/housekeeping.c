@@ -1,12 +1,15 @@
 /* Entries: expiry, keepalives, and the log of peers that come and go. */
-#include "control_rooms.h"
+#include "control/control_rooms.h"
 
-#include "log.h"
-#include "monotonic.h"
+#include "base/clock.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <sys/socket.h>
+
+enum { PEER_TEXT_SIZE = TRANSPORT_ADDRESS_TEXT_SIZE + 16 };
 
 /* One pass over the entries. */
 struct sweep {
@@ -45,13 +48,11 @@ static bool send_keepalive(struct sweep *sweep, struct connection *connection)
 	struct control *control = sweep->control;
 	struct sockaddr_in name = {
 		.sin_family = AF_INET,
-		.sin_port = connection->peer.port,
-		.sin_addr.s_addr = ip_address_ipv4(&connection->peer.address),
+		.sin_port = connection->peer.remote.port,
+		.sin_addr.s_addr = ip_address_ipv4(&connection->peer.remote.address),
 	};
-	size_t which = 0;
+	size_t which = ntohs(connection->peer.own_port) - (size_t)sweep->options->listen_port;
 
-	if (connection->peer.own_port != 0)
-		which = ntohs(connection->peer.own_port) - (size_t)sweep->options->listen_port;
 	if (sendto(control->keepalive_sockets[which], "", 0, MSG_DONTWAIT,
 		   (const struct sockaddr *)&name, sizeof(name)) < 0)
 		return false;
@@ -116,16 +117,31 @@ void housekeeping_sweep(struct control *control)
 	control->sweep_at = monotonic_milliseconds() + (uint64_t)sweep.next * 1000;
 }
 
+/* Which of our ports a peer talks to says something only where there are several. */
+static const char *peer_text(const struct control *control, const struct peer *peer,
+			     char text[PEER_TEXT_SIZE])
+{
+	char remote[TRANSPORT_ADDRESS_TEXT_SIZE];
+
+	transport_address_text(&peer->remote, remote);
+	if (control->forwarding->options->port_per_worker)
+		snprintf(text, PEER_TEXT_SIZE, "%s from port %u", remote, ntohs(peer->own_port));
+	else
+		snprintf(text, PEER_TEXT_SIZE, "%s", remote);
+	return text;
+}
+
 static void log_newcomer(const struct connection *connection, void *argument)
 {
 	char peer[PEER_TEXT_SIZE], address[IP_ADDRESS_TEXT_SIZE];
 	const struct control *control = argument;
 
 	if (options_server_mode(control->forwarding->options))
-		log_record("peer %s came, tunnel address %s", peer_text(&connection->peer, peer),
+		log_record("peer %s came, tunnel address %s",
+			   peer_text(control, &connection->peer, peer),
 			   ip_address_text(&connection->tunnel_address, address));
 	else
-		log_record("peer %s came", peer_text(&connection->peer, peer));
+		log_record("peer %s came", peer_text(control, &connection->peer, peer));
 }
 
 void housekeeping_log_newcomers(struct control *control)
@@ -149,7 +165,7 @@ void housekeeping_log_removed(const struct connection *connection, void *argumen
 	housekeeping_log_newcomers(control);
 	log_record(
 		"peer %s went after %u s%s%s, %llu bytes in, %llu bytes out",
-		peer_text(&connection->peer, peer),
+		peer_text(control, &connection->peer, peer),
 		seconds_since(record->made, monotonic_seconds()),
 		server_mode ? ", tunnel address " : "",
 		server_mode ? ip_address_text(&connection->tunnel_address, address) : "",

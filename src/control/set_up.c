@@ -1,7 +1,7 @@
 /* Setting the tunnel interface up, once, before the workers start. */
-#include "control_rooms.h"
+#include "control/control_rooms.h"
 
-#include "log.h"
+#include "base/log.h"
 
 #include <errno.h>
 

@@ -3,12 +3,12 @@
  * subnet, and sockets on the bound device, which may go and come back. Everything is read anew each
  * time.
  */
-#include "control_rooms.h"
+#include "control/control_rooms.h"
 
-#include "encapsulate.h"
-#include "log.h"
-#include "monotonic.h"
-#include "udp_socket.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "io/udp_socket.h"
+#include "packet/encapsulate.h"
 
 #include <errno.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 /* IPv4 addresses and routes of an interface. */
-#include "link.h"
-#include "rtnetlink.h"
+#include "link/link.h"
+#include "link/rtnetlink.h"
 
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>

@@ -1,7 +1,7 @@
 /* Interfaces: their state, and the few properties that are set by ioctl or sysctl. */
-#include "link.h"
+#include "link/link.h"
 
-#include "rtnetlink.h"
+#include "link/rtnetlink.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* Requests to rtnetlink, each on a socket of its own: they are rare, and none can disturb another.
  */
-#include "rtnetlink.h"
+#include "link/rtnetlink.h"
 
 #include <errno.h>
 

@@ -1,6 +1,6 @@
 /* The internet checksum, eight bytes at a time (RFC 1071 section 2 explains why that is allowed).
  */
-#include "checksum.h"
+#include "packet/checksum.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

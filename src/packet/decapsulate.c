@@ -1,7 +1,7 @@
 /* Decapsulation: see decapsulate.h for the theory of operation. */
-#include "decapsulate.h"
+#include "packet/decapsulate.h"
 
-#include "checksum.h"
+#include "packet/checksum.h"
 
 #include <netinet/in.h>
 

@@ -1,5 +1,5 @@
 /* Encapsulation: see encapsulate.h for the theory of operation. */
-#include "encapsulate.h"
+#include "packet/encapsulate.h"
 
 #include <netinet/in.h>
 
@@ -69,8 +69,8 @@ void outbound_batch_clear(struct outbound_batch *batch)
 
 static bool route_equal(const struct datagram_route *a, const struct datagram_route *b)
 {
-	return a->tos == b->tos && peer_equal(&a->peer, &b->peer) &&
-	       ip_address_equal(&a->local, &b->local);
+	return a->tos == b->tos && transport_address_equal(&a->destination, &b->destination) &&
+	       ip_address_equal(&a->source, &b->source);
 }
 
 /* The message that takes a segment of `size` bytes, or NULL when there is no room for another one.

@@ -1,7 +1,7 @@
 /* ICMP errors: see icmp_error.h. */
-#include "icmp_error.h"
+#include "packet/icmp_error.h"
 
-#include "checksum.h"
+#include "packet/checksum.h"
 
 #include <netinet/in.h>
 

@@ -3,10 +3,10 @@
  * coalesced, and written. What the interface does not take stays where it is, and nothing more is
  * received until it does.
  */
-#include "decapsulate.h"
-#include "monotonic.h"
-#include "tun_interface.h"
-#include "worker_state.h"
+#include "base/clock.h"
+#include "io/tun_interface.h"
+#include "packet/decapsulate.h"
+#include "worker/worker_state.h"
 
 #include <errno.h>
 
@@ -81,8 +81,10 @@ static enum counter admit_peer(struct worker *worker, const struct received_mess
 {
 	enum connection_result result;
 
-	*connection = connection_store_obtain(worker->forwarding->store, &message->from,
-					      worker->now, &result);
+	const struct peer peer = {message->from, worker->own_port};
+
+	*connection = connection_store_obtain(worker->forwarding->store, &peer, worker->now,
+					      &result);
 	note_obtained(worker, result);
 	if (*connection == NULL)
 		return result == CONNECTION_HAS_NO_POOL ? COUNTER_discard_in_no_address
@@ -99,7 +101,9 @@ static enum counter admit_source(struct worker *worker, const struct received_me
 {
 	const struct options *options = worker->forwarding->options;
 
-	*connection = connection_store_find_peer(worker->forwarding->store, &message->from);
+	const struct peer peer = {message->from, worker->own_port};
+
+	*connection = connection_store_find_peer(worker->forwarding->store, &peer);
 	*source = ip_address_ipv4(&message->from.address);
 	if (options->solicited_only &&
 	    (*connection == NULL ||
@@ -199,7 +203,6 @@ static bool take_message(struct worker *worker)
 	const struct received_message *message = &passage.message;
 
 	udp_received_message(&inbound->receiver, inbound->next_message, &passage.message);
-	passage.message.from.own_port = worker->own_port;
 	if (message->is_truncated) {
 		count(worker, COUNTER_discard_in_truncated, 1);
 		return true;

@@ -3,10 +3,10 @@
  * left to read, cut into segments, and sent together. What the socket does not take stays where it
  * is, and nothing more is read until it does.
  */
-#include "encapsulate.h"
-#include "icmp_error.h"
-#include "tun_interface.h"
-#include "worker_state.h"
+#include "io/tun_interface.h"
+#include "packet/encapsulate.h"
+#include "packet/icmp_error.h"
+#include "worker/worker_state.h"
 
 #include <errno.h>
 
@@ -33,7 +33,7 @@ static void count_totals(struct worker *worker, const struct send_totals *totals
 static void reject_too_big(struct worker *worker, const struct send_failure *failure)
 {
 	const struct outbound_segment *segments = worker->outbound.batch.segments;
-	uint32_t mtu = path_mtu(&worker->path_mtu, &failure->peer.address, worker->now);
+	uint32_t mtu = path_mtu(&worker->path_mtu, &failure->destination.address, worker->now);
 	size_t size = failure->segment_size + IPV4_HEADER_SIZE + UDP_HEADER_SIZE;
 	const uint8_t *told = NULL;
 
@@ -140,8 +140,8 @@ static bool route_to_peer(struct worker *worker, const struct tunnel_packet *pac
 		reject_packet(worker, packet->ip, ICMP_QUOTED_SIZE, ICMP_CODE_HOST_UNREACHABLE, 0);
 		return false;
 	}
-	route->peer = connection->peer;
-	route->local = connection_local(connection);
+	route->destination = connection->peer.remote;
+	route->source = connection_local(connection);
 	count_for_log(worker, connection, packet);
 	return true;
 }
@@ -153,11 +153,13 @@ static bool route_to_destination(struct worker *worker, const struct tunnel_pack
 	enum connection_result result;
 	struct connection *connection;
 
+	struct peer peer = {.own_port = worker->own_port};
+
+	peer.remote.address = ip_address_from_ipv4(load_u32(packet->ip + IPV4_DESTINATION));
+	peer.remote.port = htons((uint16_t)worker->forwarding->options->endpoint_port);
 	memset(route, 0, sizeof(*route));
-	route->peer.address = ip_address_from_ipv4(load_u32(packet->ip + IPV4_DESTINATION));
-	route->peer.port = htons((uint16_t)worker->forwarding->options->endpoint_port);
-	route->peer.own_port = worker->own_port;
-	connection = connection_store_obtain(worker->forwarding->store, &route->peer, worker->now,
+	route->destination = peer.remote;
+	connection = connection_store_obtain(worker->forwarding->store, &peer, worker->now,
 					     &result);
 	if (connection == NULL) {
 		count(worker, COUNTER_connections_refused, 1);

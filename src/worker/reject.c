@@ -1,7 +1,7 @@
 /* ICMP errors towards inner senders, at most so many a second for each worker. */
-#include "icmp_error.h"
-#include "tun_interface.h"
-#include "worker_state.h"
+#include "io/tun_interface.h"
+#include "packet/icmp_error.h"
+#include "worker/worker_state.h"
 
 enum { ICMP_ERRORS_PER_SECOND = 200 };
 

@@ -1,7 +1,7 @@
 /* A worker's life; see worker.h for the theory of operation. */
-#include "worker_state.h"
+#include "worker/worker_state.h"
 
-#include "monotonic.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -3,13 +3,13 @@
 #ifndef UDP_ENCAP_TUN_WORKER_STATE_H
 #define UDP_ENCAP_TUN_WORKER_STATE_H
 
-#include "busy_poll.h"
-#include "decapsulate.h"
-#include "path_mtu.h"
-#include "standing_queue.h"
-#include "udp_receiver.h"
-#include "udp_sender.h"
-#include "worker.h"
+#include "io/path_mtu.h"
+#include "io/udp_receiver.h"
+#include "io/udp_sender.h"
+#include "packet/decapsulate.h"
+#include "worker/busy_poll.h"
+#include "worker/standing_queue.h"
+#include "worker/worker.h"
 
 #include <pthread.h>
 
@@ -46,7 +46,7 @@ struct inbound {
 
 struct worker {
 	struct forwarding *forwarding;
-	uint16_t own_port; /* network byte order, 0: all workers have one port */
+	uint16_t own_port; /* of the socket, network byte order */
 	int queue;
 	int socket;
 	int wake; /* eventfd */

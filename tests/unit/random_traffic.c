@@ -91,10 +91,10 @@ struct ip_address ipv4_address(uint32_t host_order)
 
 struct peer peer_of(uint32_t ipv4, uint16_t port)
 {
-	struct peer peer = {.address = ipv4_address(ipv4)};
+	struct peer peer = {.remote.address = ipv4_address(ipv4)};
 	const uint8_t bytes[2] = {(uint8_t)(port >> 8), (uint8_t)port};
 
-	memcpy(&peer.port, bytes, sizeof(bytes));
+	memcpy(&peer.remote.port, bytes, sizeof(bytes));
 	return peer;
 }
 

@@ -9,7 +9,7 @@
 #ifndef UDP_ENCAP_TUN_RANDOM_TRAFFIC_H
 #define UDP_ENCAP_TUN_RANDOM_TRAFFIC_H
 
-#include "ip_address.h"
+#include "peers/peer.h"
 
 #include <sys/uio.h>
 

@@ -2,7 +2,7 @@
  * The pool of tunnel addresses: which addresses it has, that a peer gets the same one again, the
  * quarantine, pools that are nearly or quite full, and claims by several threads at a time.
  */
-#include "address_pool.h"
+#include "peers/address_pool.h"
 
 #include "random_traffic.h"
 
@@ -303,8 +303,8 @@ static void addresses_that_must_never_change(void **state)
 
 static void the_address_of_an_ipv6_peer_that_must_never_change(void **state)
 {
-	struct peer peer = {.address = {{0x20, 0x01, 0x0d, 0xb8, [15] = 1}},
-			    .port = peer_of(0, 12345).port};
+	struct peer peer = {.remote.address = {{0x20, 0x01, 0x0d, 0xb8, [15] = 1}},
+			    .remote.port = peer_of(0, 12345).remote.port};
 	struct address_pool *pool = pool_of(8, 65536);
 	uint32_t offset;
 

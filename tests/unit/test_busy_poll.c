@@ -1,5 +1,5 @@
 /* Whether a worker polls before it sleeps: when that pays, and when it must not. */
-#include "busy_poll.h"
+#include "worker/busy_poll.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* The internet checksum against the slow one, and against sums worked out by hand. */
-#include "checksum.h"
+#include "packet/checksum.h"
 
 #include "random_traffic.h"
 

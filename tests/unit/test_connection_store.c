@@ -5,7 +5,7 @@
  * This thread is the control thread; workers are threads that report quiescent states, as RCU
  * wants.
  */
-#include "connection_store.h"
+#include "peers/connection_store.h"
 
 #include "random_traffic.h"
 
@@ -144,9 +144,9 @@ static int by_peer(const void *a, const void *b)
 {
 	const struct peer *left = &(*(struct connection *const *)a)->peer;
 	const struct peer *right = &(*(struct connection *const *)b)->peer;
-	int order = memcmp(&left->address, &right->address, 16);
+	int order = memcmp(&left->remote.address, &right->remote.address, 16);
 
-	return order != 0 ? order : left->port - right->port;
+	return order != 0 ? order : left->remote.port - right->remote.port;
 }
 
 /* Every entry is found by both keys, no two share one, and they are as many as the store says. */
@@ -203,8 +203,8 @@ static void an_entry_is_found_by_both_keys(void **state)
 		uint32_t address = host_order(&entry->tunnel_address);
 		struct peer peer = numbered_peer(number);
 
-		assert_memory_equal(&entry->peer.address, &peer.address, 16);
-		assert_int_equal(entry->peer.port, peer.port);
+		assert_memory_equal(&entry->peer.remote.address, &peer.remote.address, 16);
+		assert_int_equal(entry->peer.remote.port, peer.remote.port);
 		assert_in_range(address, NETWORK + 2, NETWORK + 4094);
 		assert_ptr_equal(find(store, number), entry);
 		assert_ptr_equal(find_address(store, address), entry);
@@ -255,9 +255,9 @@ static void peers_that_differ_by_a_bit_are_two(void **state)
 		enum connection_result result;
 
 		if (bit < 128)
-			peer.address.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+			peer.remote.address.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		else if (bit < 128 + 16)
-			peer.port ^= (uint16_t)(1 << (bit - 128));
+			peer.remote.port ^= (uint16_t)(1 << (bit - 128));
 		assert_non_null(connection_store_obtain(store, &peer, 1, &result));
 		assert_int_equal(result, CONNECTION_MADE);
 	}
@@ -379,8 +379,8 @@ static uint32_t number_of(const struct connection *entry)
 	for (uint32_t number = 0; number < 100; number++) {
 		struct peer peer = numbered_peer(number);
 
-		if (memcmp(&peer.address, &entry->peer.address, 16) == 0 &&
-		    peer.port == entry->peer.port)
+		if (memcmp(&peer.remote.address, &entry->peer.remote.address, 16) == 0 &&
+		    peer.remote.port == entry->peer.remote.port)
 			return number;
 	}
 	fail_msg("an entry for nobody");
@@ -782,8 +782,9 @@ static uint32_t times_among_newcomers(uint32_t number)
 	uint32_t times = 0;
 
 	for (uint32_t i = 0; i < newcomers.count; i++)
-		times += memcmp(&peer.address, &newcomers.peers[i].address, 16) == 0 &&
-			 peer.port == newcomers.peers[i].port;
+		times += memcmp(&peer.remote.address, &newcomers.peers[i].remote.address, 16) ==
+				 0 &&
+			 peer.remote.port == newcomers.peers[i].remote.port;
 	return times;
 }
 
@@ -805,8 +806,9 @@ static void newcomers_are_told_once_oldest_first(void **state)
 		for (uint32_t i = 0; i < 100; i++) {
 			struct peer peer = numbered_peer(100 * round + i);
 
-			assert_memory_equal(&newcomers.peers[i].address, &peer.address, 16);
-			assert_int_equal(newcomers.peers[i].port, peer.port);
+			assert_memory_equal(&newcomers.peers[i].remote.address,
+					    &peer.remote.address, 16);
+			assert_int_equal(newcomers.peers[i].remote.port, peer.remote.port);
 		}
 		take_newcomers(store);
 		assert_int_equal(newcomers.count, 0);
@@ -866,8 +868,8 @@ static void newcomers_that_stay_are_told_in_order(void **state)
 	for (uint32_t i = 0; i < 6; i++) {
 		struct peer peer = numbered_peer(expected[i]);
 
-		assert_memory_equal(&newcomers.peers[i].address, &peer.address, 16);
-		assert_int_equal(newcomers.peers[i].port, peer.port);
+		assert_memory_equal(&newcomers.peers[i].remote.address, &peer.remote.address, 16);
+		assert_int_equal(newcomers.peers[i].remote.port, peer.remote.port);
 	}
 	take_newcomers(store);
 	assert_int_equal(newcomers.count, 0);
@@ -1077,8 +1079,8 @@ static int end_contest(void **state)
 
 static bool is_peer(const struct connection *entry, const struct peer *peer)
 {
-	return memcmp(&entry->peer.address, &peer->address, 16) == 0 &&
-	       entry->peer.port == peer->port;
+	return memcmp(&entry->peer.remote.address, &peer->remote.address, 16) == 0 &&
+	       entry->peer.remote.port == peer->remote.port;
 }
 
 /* What must be true of an entry as long as a worker may read it, whoever removes it meanwhile. */
@@ -1490,8 +1492,8 @@ static void newcomers_of_several_threads(void **state)
 	assert_int_equal(newcomers.count, peers);
 	for (uint32_t i = 0; i < peers; i++) {
 		/* the reverse of numbered_peer(): all have the same address */
-		struct ip_address port = {{[14] = ((uint8_t *)&newcomers.peers[i].port)[0],
-					   [15] = ((uint8_t *)&newcomers.peers[i].port)[1]}};
+		struct ip_address port = {{[14] = ((uint8_t *)&newcomers.peers[i].remote.port)[0],
+					   [15] = ((uint8_t *)&newcomers.peers[i].remote.port)[1]}};
 
 		assert_in_range(host_order(&port) - 1024, 0, peers - 1);
 		assert_int_equal(told[host_order(&port) - 1024]++, 0);

@@ -1,5 +1,5 @@
 /* Counters: their names, which scripts rely on, and one writer beside a reader. */
-#include "counters.h"
+#include "base/counters.h"
 
 #include "random_traffic.h"
 

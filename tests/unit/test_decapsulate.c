@@ -2,7 +2,7 @@
  * Decapsulation: what a UDP payload is (rules W1 to W4), the headers of the packets that are made
  * of it (rules R4 to R6), and each rule by which segments are coalesced, one by one.
  */
-#include "decapsulate.h"
+#include "packet/decapsulate.h"
 
 #include "random_traffic.h"
 
@@ -43,7 +43,7 @@ static int finish(void **state)
 
 static uint16_t network_order16(uint16_t value)
 {
-	return peer_of(0, value).port;
+	return peer_of(0, value).remote.port;
 }
 
 static struct inbound_origin any_origin(void)

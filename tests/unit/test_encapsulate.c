@@ -2,7 +2,7 @@
  * Encapsulation: which packets are accepted (rule T1), how a super-packet is cut into segments, and
  * which segments share a UDP message. Segments are compared with those of the slow segmentation.
  */
-#include "encapsulate.h"
+#include "packet/encapsulate.h"
 
 #include "random_traffic.h"
 
@@ -45,7 +45,7 @@ struct source_packet {
 
 static struct datagram_route route_to(uint32_t ipv4, uint16_t port)
 {
-	return (struct datagram_route){.peer = peer_of(ipv4, port)};
+	return (struct datagram_route){.destination = peer_of(ipv4, port).remote};
 }
 
 static const struct datagram_route *any_route(void)
@@ -109,9 +109,9 @@ static void assert_segment(size_t index, const struct source_packet *source, siz
 
 static bool same_route(const struct datagram_route *a, const struct datagram_route *b)
 {
-	return memcmp(a->peer.address.bytes, b->peer.address.bytes, 16) == 0 &&
-	       a->peer.port == b->peer.port && memcmp(a->local.bytes, b->local.bytes, 16) == 0 &&
-	       a->tos == b->tos;
+	return memcmp(a->destination.address.bytes, b->destination.address.bytes, 16) == 0 &&
+	       a->destination.port == b->destination.port &&
+	       memcmp(a->source.bytes, b->source.bytes, 16) == 0 && a->tos == b->tos;
 }
 
 static size_t segment_length(size_t index)
@@ -618,8 +618,8 @@ static void messages_have_one_route(void **state)
 {
 	struct dice dice = dice_for(__func__);
 	const struct datagram_route base = {
-		.peer = peer_of(0xc0000201, 12345),
-		.local = ipv4_address(0xc0000202),
+		.destination = peer_of(0xc0000201, 12345).remote,
+		.source = ipv4_address(0xc0000202),
 		.tos = 0x28,
 	};
 	struct datagram_route routes[6];
@@ -627,11 +627,11 @@ static void messages_have_one_route(void **state)
 	(void)state;
 	for (size_t i = 0; i < 6; i++)
 		routes[i] = base;
-	routes[1].peer.address = ipv4_address(0xc0000203);
-	routes[2].peer = peer_of(0xc0000201, 12346);
-	routes[3].local = ipv4_address(0xc0000204);
+	routes[1].destination.address = ipv4_address(0xc0000203);
+	routes[2].destination = peer_of(0xc0000201, 12346).remote;
+	routes[3].source = ipv4_address(0xc0000204);
 	routes[4].tos = 0x29;
-	routes[5].peer.address.bytes[0] = 1; /* IPv6 is next */
+	routes[5].destination.address.bytes[0] = 1; /* IPv6 is next */
 	for (size_t i = 1; i < 6; i++) {
 		struct source_packet first = sized_packet(&dice, 100, 0, &base);
 		struct source_packet second = sized_packet(&dice, 100, 0, &routes[i]);
@@ -845,8 +845,8 @@ static struct source_packet random_source(struct dice *dice)
 	static const uint16_t usual_sizes[] = {1448, 1460, 1388, 536, 1, 20, 8948};
 	struct tcp_packet fields = random_tcp_packet(dice);
 	struct datagram_route route = {
-		.peer = peer_of(0xc0000200 + dice_below(dice, 2), 12345),
-		.local = ipv4_address(0xc6336400 + dice_below(dice, 2)),
+		.destination = peer_of(0xc0000200 + dice_below(dice, 2), 12345).remote,
+		.source = ipv4_address(0xc6336400 + dice_below(dice, 2)),
 		.tos = dice_once_in(dice, 4) ? 3 : 2,
 	};
 	uint16_t gso_size = usual_sizes[dice_below(dice, 7)];

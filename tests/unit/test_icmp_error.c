@@ -1,5 +1,5 @@
 /* ICMP errors: about which packets they may be sent (RFC 1122), and each of their bytes. */
-#include "icmp_error.h"
+#include "packet/icmp_error.h"
 
 #include "random_traffic.h"
 

@@ -1,5 +1,5 @@
 /* The log: one line for each event, its level in front, nothing below the threshold. */
-#include "log.h"
+#include "base/log.h"
 
 #include "capture.h"
 #include "random_traffic.h"

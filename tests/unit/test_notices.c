@@ -1,5 +1,5 @@
 /* Notices: each wakes the control thread once, and none is lost between workers and control. */
-#include "notices.h"
+#include "exchange/notices.h"
 
 #include "random_traffic.h"
 

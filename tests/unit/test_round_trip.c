@@ -5,8 +5,8 @@
  * order, byte for byte and with the same TOS, TCP checksums apart, which are verified by completing
  * them.
  */
-#include "decapsulate.h"
-#include "encapsulate.h"
+#include "packet/decapsulate.h"
+#include "packet/encapsulate.h"
 
 #include "random_traffic.h"
 
@@ -180,19 +180,19 @@ static struct ip_address local_address_for(size_t peer)
 static struct datagram_route route_of(const struct flow *flow)
 {
 	return (struct datagram_route){
-		.peer = peer_number(flow->peer),
-		.local = local_address_for(flow->peer),
+		.destination = peer_number(flow->peer).remote,
+		.source = local_address_for(flow->peer),
 		.tos = flow->next.tos,
 	};
 }
 
-static size_t peer_at(const struct peer *peer)
+static size_t peer_at(const struct transport_address *peer)
 {
 	for (size_t i = 0; i < MAX_PEERS; i++) {
 		struct peer known = peer_number(i);
 
-		if (memcmp(peer->address.bytes, known.address.bytes, 16) == 0 &&
-		    peer->port == known.port)
+		if (memcmp(peer->address.bytes, known.remote.address.bytes, 16) == 0 &&
+		    peer->port == known.remote.port)
 			return i;
 	}
 	fail_msg("a datagram goes to nobody");
@@ -205,13 +205,13 @@ static void send_message(const struct outbound_message *message)
 {
 	size_t first_iov = scene.outbound.segments[message->first_segment].first_iov;
 	size_t end = (size_t)message->first_segment + message->segments;
-	size_t peer = peer_at(&message->route.peer);
+	size_t peer = peer_at(&message->route.destination);
 	struct ip_address local = local_address_for(peer);
 	size_t length;
 	uint8_t *bytes = gather(&scene.outbound.iov[first_iov],
 				scene.outbound.segments[end].first_iov - first_iov, &length);
 
-	assert_memory_equal(&message->route.local, &local, sizeof(local));
+	assert_memory_equal(&message->route.source, &local, sizeof(local));
 	assert_in_range(length, 20, 65507);
 	assert_int_equal(length, message->bytes);
 	assert_in_range(message->segments, 1, scene.outbound.max_message_segments);
@@ -361,7 +361,7 @@ static void receive_datagrams(struct dice *dice)
 		const struct inbound_origin origin = {
 			.source = network_order(tunnel_address_of(datagram->peer)),
 			.destination = network_order(tunnel_destination),
-			.udp_port = peer_number(datagram->peer).port,
+			.udp_port = peer_number(datagram->peer).remote.port,
 			.tos = datagram->tos,
 		};
 

@@ -1,5 +1,5 @@
 /* The signal to TCP that a queue stands: when it comes, how often, and when it must not. */
-#include "standing_queue.h"
+#include "worker/standing_queue.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,7 +3,7 @@
  * its addresses and ports say, for ever. Needs root: it makes a tunnel interface in a network
  * namespace of its own, which ends with this program.
  */
-#include "tun_interface.h"
+#include "io/tun_interface.h"
 
 #include "random_traffic.h"
 

@@ -3,7 +3,7 @@
  * kernel's sendmmsg() is replaced by one that refuses what a test says, the way the kernel does: it
  * stops at the first message that fails and tells of it only when nothing went before.
  */
-#include "udp_sender.h"
+#include "io/udp_sender.h"
 
 #include <errno.h>
 #include <netinet/udp.h>
@@ -105,7 +105,7 @@ static void add_packet(struct scene *scene, size_t number, size_t data_length, b
 {
 	uint8_t *ip = scene->packets[number];
 	size_t length = IPV4_HEADER_SIZE + HEADER + data_length;
-	struct datagram_route route = {.peer = {.port = (uint16_t)(number + 1)}};
+	struct datagram_route route = {.destination = {.port = (uint16_t)(number + 1)}};
 	struct tunnel_packet packet;
 
 	memset(ip, (int)number, length);
@@ -118,7 +118,7 @@ static void add_packet(struct scene *scene, size_t number, size_t data_length, b
 	for (size_t i = 0; i < data_length; i++)
 		ip[IPV4_HEADER_SIZE + HEADER + i] = (uint8_t)(number * 16 + i / SEGMENT_DATA);
 	if (has_local)
-		route.local = ip_address_from_ipv4(htonl(0xc0000201));
+		route.source = ip_address_from_ipv4(htonl(0xc0000201));
 	assert_int_equal(tunnel_packet_parse(ip, length, SEGMENT_DATA, &packet), PACKET_IS_TCP);
 	assert_int_equal(encapsulate(&scene->batch, &packet, 0, &route), packet.segments);
 }
@@ -226,7 +226,7 @@ static void what_is_too_big_fails_and_the_rest_goes_out(void **state)
 		assert_int_equal(scene->failure.segments, 3);
 		assert_int_equal(scene->failure.first_segment, 4 * number);
 		assert_int_equal(scene->failure.segment_size, SEGMENT);
-		assert_int_equal(scene->failure.peer.port, number + 1);
+		assert_int_equal(scene->failure.destination.port, number + 1);
 	}
 	assert_int_equal(send_batch(scene), SEND_IS_DONE);
 	for (size_t number = 0; number < 4; number++)
@@ -264,7 +264,7 @@ static void only_the_message_that_fails_is_skipped(void **state)
 	assert_int_equal(send_batch(scene), SEND_HAS_FAILED);
 	assert_int_equal(scene->failure.error, ENETUNREACH);
 	assert_int_equal(scene->failure.segments, 5);
-	assert_int_equal(scene->failure.peer.port, 3);
+	assert_int_equal(scene->failure.destination.port, 3);
 	assert_int_equal(send_batch(scene), SEND_IS_DONE);
 	expect_packets(&at, 0, 2, 4);
 	expect_packets(&at, 3, 2, 4);

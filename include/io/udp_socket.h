@@ -1,0 +1,47 @@
+/*
+ * The UDP sockets: one for each worker, all on the listen port of the bound device, or each on a
+ * port of its own from the listen port on (--port-per-worker).
+ *
+ * Theory of operation. On one port, the first socket is bound plain and gets SO_REUSEPORT only
+ * then, so a port that another process holds is an error instead of being shared unnoticed; the
+ * others join it. The kernel's reuseport hash keeps a peer's datagrams on one socket. Datagrams
+ * carry DF; IP_RECVERR stays off, for with it one dead peer makes sends to healthy ones fail.
+ */
+#ifndef UDP_ENCAP_TUN_UDP_SOCKET_H
+#define UDP_ENCAP_TUN_UDP_SOCKET_H
+
+#include "cli/options.h"
+
+struct udp_socket_settings {
+	const char *device;
+	uint16_t port;   /* host byte order; of the first socket */
+	bool port_each;  /* every socket has the port after the one before, none is shared */
+	uint32_t fwmark; /* 0: none */
+	bool offload;    /* receive coalesced datagrams (UDP_GRO) where the kernel can */
+};
+
+/** What the command line says of the sockets. Any thread. */
+struct udp_socket_settings udp_socket_settings_of(const struct options *options);
+
+/** Why the sockets could not be opened. */
+struct udp_socket_failure {
+	const char *step; /* what was tried, for "cannot STEP" */
+	uint16_t port;    /* of the socket, host byte order */
+	int error;        /* errno */
+};
+
+/**
+ * Opens the sockets. Main and control thread.
+ * @sockets: room for `count` descriptors
+ * Returns false with nothing left open and `failure` filled.
+ */
+bool udp_sockets_open(const struct udp_socket_settings *settings, int *sockets, size_t count,
+		      struct udp_socket_failure *failure);
+
+/** Logs what the system does not grant of a socket's buffers. Main thread. */
+void udp_socket_log_limits(int fd);
+
+/** Puts a socket on a device and gives it a mark (0: none). Returns 0 or a negative errno. */
+int udp_socket_bind_to_device(int fd, const char *device, uint32_t fwmark);
+
+#endif

@@ -1,0 +1,85 @@
+/*
+ * Network interfaces: what they are now, changes to them, and word of changes (rtnetlink(7)). Only
+ * the main and control thread, never a worker.
+ *
+ * Theory of operation. The kernel's word of a change is taken only as a reason to look again: what
+ * counts is read anew each time, so a lost or repeated message does no harm.
+ */
+#ifndef UDP_ENCAP_TUN_LINK_H
+#define UDP_ENCAP_TUN_LINK_H
+
+#include "base/address.h"
+
+/** A tun device as the kernel describes it (IFLA_TUN_*, Linux include/uapi/linux/if_link.h). */
+struct link_tun {
+	bool is_tun;     /* created through /dev/net/tun */
+	bool is_layer_3; /* IFF_TUN, not IFF_TAP */
+	bool is_multi_queue;
+	uint32_t queues; /* attached and detached; known only when multi-queue */
+};
+
+struct link_state {
+	unsigned index;        /* 0: there is no such interface */
+	uint32_t mtu;          /* bytes */
+	bool is_up;            /* IFF_UP */
+	uint32_t gso_max_size; /* bytes, 0: not known */
+	struct link_tun tun;
+};
+
+enum { LINK_MAX_ADDRESSES = 16 };
+
+/** The IPv4 addresses of an interface in the kernel's order, first one first. */
+struct link_addresses {
+	size_t count;
+	struct ip_prefix prefixes[LINK_MAX_ADDRESSES]; /* with host part */
+};
+
+/**
+ * Reads an interface's state. `state->index` is 0 when there is no such interface.
+ * Returns 0 or a negative errno.
+ */
+int link_read(const char *name, struct link_state *state);
+
+/** Reads an interface's IPv4 addresses. Returns 0 or a negative errno. */
+int link_read_addresses(unsigned index, struct link_addresses *addresses);
+
+/** Adds an address. Returns 0 or a negative errno, -EEXIST when it is there already. */
+int link_add_address(unsigned index, const struct ip_prefix *address);
+
+/** Removes an address. Returns 0 or a negative errno. */
+int link_remove_address(unsigned index, const struct ip_prefix *address);
+
+/** Adds a route to a prefix. Returns 0 or a negative errno, -EEXIST when there is one already. */
+int link_add_route(unsigned index, const struct ip_prefix *prefix);
+
+/** Removes a route that link_add_route() made. Returns 0 or a negative errno. */
+int link_remove_route(unsigned index, const struct ip_prefix *prefix);
+
+/** The interface that the kernel's routes choose for an address, or 0 when there is none. */
+unsigned link_route_to(const struct ip_address *address);
+
+/** Changes properties of an interface. Each returns 0 or a negative errno. */
+int link_set_mtu(const char *name, uint32_t mtu);
+int link_set_queue_length(const char *name, uint32_t packets);
+int link_set_up(const char *name);
+
+/**
+ * Bounds the packets that the kernel hands to an interface for segmentation.
+ * @size: bytes with headers, as the kernel counts them
+ * Returns 0 or a negative errno.
+ */
+int link_set_gso_max_size(unsigned index, uint32_t size);
+
+/**
+ * Writes a value to /proc/sys/net/FAMILY/conf/NAME/KEY unless it stands there already.
+ * Returns 0 or a negative errno; -ENOENT when the kernel has no such family.
+ */
+int link_set_sysctl(const char *family, const char *name, const char *key, const char *value);
+
+/** Opens a descriptor that becomes readable when an interface or IPv4 address changes; or < 0. */
+int link_monitor_open(void);
+
+/** Reads and forgets all that the monitor has to say. */
+void link_monitor_drain(int monitor);
+
+#endif

@@ -1,0 +1,125 @@
+/*
+ * Encapsulation: from packets of the tunnel interface to UDP messages. Pure functions on memory: no
+ * descriptor, no clock, no allocation.
+ *
+ * Theory of operation. The kernel hands over TCP super-packets of up to 64 KiB. Each is cut into
+ * segments as tcp_gso_segment() (Linux net/ipv4/tcp_offload.c) would cut it: the same header with
+ * its own sequence number, FIN and PSH on the last only, CWR on the first only. The first segment
+ * is sent from where it lies; every other one is a copied header followed by its data in place, so
+ * that no data moves in user space. Segments of one size to one peer share a message, which the
+ * kernel cuts into datagrams again (UDP_SEGMENT, Linux net/ipv4/udp_offload.c): consecutive
+ * segments of a super-packet as well as runs of small packets. Only a message's last datagram may
+ * be shorter. The order of segments is never changed.
+ *
+ * A batch refers to the packets' memory, which must stay as it is until the batch was sent.
+ */
+#ifndef UDP_ENCAP_TUN_ENCAPSULATE_H
+#define UDP_ENCAP_TUN_ENCAPSULATE_H
+
+#include "base/address.h"
+#include "packet/headers.h"
+
+#include <sys/uio.h>
+
+/** What a packet read from the tunnel interface is (rule T1). */
+enum packet_verdict {
+	PACKET_IS_TCP,
+	PACKET_IS_NOT_IPV4,
+	PACKET_IS_NOT_TCP, /* well-formed IPv4 of another protocol */
+	PACKET_HAS_IP_OPTIONS,
+	PACKET_IS_FRAGMENT,
+	PACKET_HAS_BAD_LENGTH,
+	PACKET_HAS_BAD_TCP_HEADER,
+};
+
+/** An accepted packet: one TCP segment or a super-packet of several. */
+struct tunnel_packet {
+	uint8_t *ip;              /* the IPv4 header, the TCP header right behind it */
+	uint32_t data_length;     /* TCP data in all, bytes */
+	uint32_t segment_data;    /* TCP data in each segment but the last, bytes */
+	uint32_t segments;        /* at least 1 */
+	uint16_t tcp_header_size; /* bytes */
+	uint8_t tcp_flags;        /* of the whole packet */
+	uint8_t tos;
+};
+
+/** Where a datagram goes. */
+struct datagram_route {
+	struct transport_address destination;
+	struct ip_address source; /* all zero: the kernel chooses */
+	uint8_t tos;
+};
+
+enum {
+	OUTBOUND_MAX_SEGMENTS = 512,
+	OUTBOUND_MAX_MESSAGES = 256,
+	/* UDP_MAX_SEGMENTS of kernels up to 6.9 */
+	MESSAGE_MAX_SEGMENTS = 64,
+	/* what the kernel begins with: GSO_LEGACY_MAX_SIZE, Linux include/linux/netdevice.h */
+	GSO_MAX_SIZE_UNBOUNDED = 65536,
+};
+
+/** One segment of a message. */
+struct outbound_segment {
+	const uint8_t *packet; /* IPv4 header of the packet that it comes from */
+	uint16_t first_iov;
+};
+
+/** One UDP message: one datagram, or several of one size for UDP_SEGMENT. */
+struct outbound_message {
+	struct datagram_route route;
+	uint16_t first_segment;
+	uint16_t segments;
+	uint16_t segment_size; /* UDP payload of each datagram but the last, bytes */
+	bool is_complete;      /* takes no further segment */
+	uint32_t bytes;        /* UDP payload in all */
+};
+
+/** Messages that wait to be sent, in order. */
+struct outbound_batch {
+	size_t message_count;
+	size_t segment_count;
+	size_t iov_count;
+	size_t max_message_segments; /* 1: no segmentation offload */
+	struct outbound_message messages[OUTBOUND_MAX_MESSAGES];
+	struct outbound_segment segments[OUTBOUND_MAX_SEGMENTS + 1]; /* the last one: end of iov */
+	struct iovec iov[2 * OUTBOUND_MAX_SEGMENTS];
+	uint8_t headers[OUTBOUND_MAX_SEGMENTS][TCP_MAX_HEADER_SIZE];
+};
+
+/**
+ * Checks a packet against rule T1.
+ * @bytes: the packet from its IP header on; must be writable
+ * @length: bytes read
+ * @gso_size: TCP data in each segment of a super-packet, 0 for a plain packet
+ * @packet: filled when PACKET_IS_TCP is returned
+ */
+enum packet_verdict tunnel_packet_parse(uint8_t *bytes, size_t length, uint16_t gso_size,
+					struct tunnel_packet *packet);
+
+/** UDP payload of a packet's largest segment, bytes. */
+static inline size_t tunnel_packet_segment_size(const struct tunnel_packet *packet)
+{
+	return packet->tcp_header_size + (size_t)packet->segment_data;
+}
+
+/**
+ * The bound for the kernel's super-packets (gso_max_size) with which each fills one message: at the
+ * usual bound of 64 KiB the last segment or two would need a message of their own.
+ * @mtu: of the tunnel interface, bytes
+ */
+uint32_t outbound_gso_max_size(uint32_t mtu);
+
+/** Empties a batch. */
+void outbound_batch_clear(struct outbound_batch *batch);
+
+/**
+ * Appends a packet's segments to a batch.
+ * @first: the first segment to append, 0 on the first call for a packet
+ * Returns how many were appended: fewer than asked for when the batch is full; it then has to be
+ * sent and cleared before the rest goes in.
+ */
+size_t encapsulate(struct outbound_batch *batch, const struct tunnel_packet *packet, size_t first,
+		   const struct datagram_route *route);
+
+#endif

@@ -1,0 +1,256 @@
+/* Sending; see udp_sender.h for the theory of operation. */
+#include "io/udp_sender.h"
+
+#include <errno.h>
+#include <netinet/udp.h>
+
+enum { GSO_FAILURES_BEFORE_GIVING_UP = 3 };
+
+void udp_sender_init(struct udp_sender *sender)
+{
+	memset(sender, 0, sizeof(*sender));
+}
+
+void udp_sender_restart(struct udp_sender *sender)
+{
+	sender->next_message = 0;
+	sender->is_split = false;
+}
+
+static size_t put_control(uint8_t *buffer, size_t used, int level, int type, const void *data,
+			  size_t size)
+{
+	struct cmsghdr header = {
+		.cmsg_len = CMSG_LEN(size), .cmsg_level = level, .cmsg_type = type};
+
+	memcpy(buffer + used, &header, sizeof(header));
+	memcpy(buffer + used + CMSG_LEN(0), data, size);
+	return used + CMSG_SPACE(size);
+}
+
+static bool has_source(const struct datagram_route *route)
+{
+	static const struct ip_address none;
+
+	return !ip_address_equal(&route->source, &none);
+}
+
+static size_t build_control(uint8_t *buffer, const struct datagram_route *route,
+			    uint16_t segment_size)
+{
+	int tos = route->tos;
+	size_t used = 0;
+
+	if (segment_size > 0)
+		used = put_control(buffer, used, IPPROTO_UDP, UDP_SEGMENT, &segment_size,
+				   sizeof(segment_size));
+	if (tos != 0)
+		used = put_control(buffer, used, IPPROTO_IP, IP_TOS, &tos, sizeof(tos));
+	if (has_source(route)) {
+		struct in_pktinfo info = {.ipi_spec_dst.s_addr = ip_address_ipv4(&route->source)};
+
+		used = put_control(buffer, used, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
+	}
+	return used;
+}
+
+/* Prepares one send of `segments` segments from `first` on. */
+static void prepare(struct udp_sender *sender, size_t at, struct outbound_batch *batch,
+		    const struct outbound_message *message, size_t first, size_t segments)
+{
+	struct msghdr *header = &sender->headers[at].msg_hdr;
+	size_t first_iov = batch->segments[first].first_iov;
+	size_t end_iov = batch->segments[first + segments].first_iov;
+
+	sender->names[at].sin_family = AF_INET;
+	sender->names[at].sin_addr.s_addr = ip_address_ipv4(&message->route.destination.address);
+	sender->names[at].sin_port = message->route.destination.port;
+	memset(header, 0, sizeof(*header));
+	header->msg_name = &sender->names[at];
+	header->msg_namelen = sizeof(sender->names[at]);
+	header->msg_iov = &batch->iov[first_iov];
+	header->msg_iovlen = end_iov - first_iov;
+	header->msg_control = sender->control[at];
+	header->msg_controllen = build_control(sender->control[at], &message->route,
+					       segments > 1 ? message->segment_size : 0);
+	if (header->msg_controllen == 0)
+		header->msg_control = NULL;
+}
+
+static bool goes_singly(const struct udp_sender *sender, const struct outbound_message *message)
+{
+	return message->segments > 1 && sender->has_given_up_gso;
+}
+
+/* Whole messages, up to one that has to go singly. */
+static unsigned prepare_messages(struct udp_sender *sender, struct outbound_batch *batch)
+{
+	unsigned count = 0;
+
+	while (count < SEND_MAX_MESSAGES && sender->next_message + count < batch->message_count) {
+		const struct outbound_message *message =
+			&batch->messages[sender->next_message + count];
+
+		if (goes_singly(sender, message))
+			break;
+		prepare(sender, count, batch, message, message->first_segment, message->segments);
+		count++;
+	}
+	return count;
+}
+
+/* The segments of the next message, each by itself. */
+static unsigned prepare_segments(struct udp_sender *sender, struct outbound_batch *batch)
+{
+	const struct outbound_message *message = &batch->messages[sender->next_message];
+	unsigned count = 0;
+
+	for (; count < SEND_MAX_MESSAGES && count < message->segments; count++)
+		prepare(sender, count, batch, message, message->first_segment + (size_t)count, 1);
+	return count;
+}
+
+static size_t payload_length(const struct msghdr *header)
+{
+	size_t length = 0;
+
+	for (size_t i = 0; i < header->msg_iovlen; i++)
+		length += header->msg_iov[i].iov_len;
+	return length;
+}
+
+/* What could not be sent as one message went out singly: the offload is to blame, not the size. */
+static void blame_gso(struct udp_sender *sender, struct send_totals *totals)
+{
+	totals->gso_fallbacks++;
+	sender->gso_failures++;
+	if (sender->gso_failures >= GSO_FAILURES_BEFORE_GIVING_UP && !sender->has_given_up_gso) {
+		sender->has_given_up_gso = true;
+		sender->gso_error = sender->split_error;
+	}
+}
+
+static void end_message(struct udp_sender *sender)
+{
+	sender->is_split = false;
+	sender->next_message++;
+}
+
+static void account_segments(struct udp_sender *sender, struct outbound_message *message,
+			     unsigned sent, struct send_totals *totals)
+{
+	for (unsigned i = 0; i < sent; i++) {
+		size_t length = payload_length(&sender->headers[i].msg_hdr);
+
+		totals->messages++;
+		totals->segments++;
+		totals->bytes += length;
+		message->bytes -= (uint32_t)length;
+	}
+	message->first_segment = (uint16_t)(message->first_segment + sent);
+	message->segments = (uint16_t)(message->segments - sent);
+	if (message->segments > 0)
+		return;
+	if (sender->split_error != 0)
+		blame_gso(sender, totals);
+	end_message(sender);
+}
+
+static void account_messages(struct udp_sender *sender, const struct outbound_batch *batch,
+			     unsigned sent, struct send_totals *totals)
+{
+	for (unsigned i = 0; i < sent; i++) {
+		const struct outbound_message *message = &batch->messages[sender->next_message++];
+
+		totals->messages++;
+		totals->segments += message->segments;
+		totals->bytes += message->bytes;
+		if (message->segments > 1) {
+			totals->gso_messages++;
+			sender->gso_failures = 0;
+		}
+	}
+}
+
+static void begin_split(struct udp_sender *sender, int error)
+{
+	sender->is_split = true;
+	sender->split_error = error;
+}
+
+/* What cannot be sent for its size alone may have a shorter segment at its end. */
+static size_t failing_segments(const struct udp_sender *sender,
+			       const struct outbound_message *message, int error)
+{
+	size_t others = message->segments - (size_t)1;
+	bool has_shorter_last = message->bytes < (size_t)message->segment_size * message->segments;
+
+	return sender->is_split && error == EMSGSIZE && others > 0 && has_shorter_last
+		       ? others
+		       : message->segments;
+}
+
+/* Takes the segments that failed out of the next message. */
+static void report_failure(struct udp_sender *sender, struct outbound_message *message, int error,
+			   struct send_failure *failure)
+{
+	failure->destination = message->route.destination;
+	failure->first_segment = message->first_segment;
+	failure->segments = failing_segments(sender, message, error);
+	failure->segment_size = message->segment_size;
+	failure->error = error;
+	message->first_segment = (uint16_t)(message->first_segment + failure->segments);
+	message->segments = (uint16_t)(message->segments - failure->segments);
+	sender->split_error = 0; /* it was not for the offload */
+	if (message->segments == 0)
+		end_message(sender);
+	else
+		message->bytes -= (uint32_t)(failure->segments * message->segment_size);
+}
+
+/* Finds another way for the next message, or reports it as failed. */
+static bool find_another_way(struct udp_sender *sender, struct outbound_batch *batch, int error,
+			     struct send_failure *failure)
+{
+	struct outbound_message *message = &batch->messages[sender->next_message];
+
+	if (!sender->is_split && message->segments > 1 &&
+	    (error == EINVAL || error == EIO || error == EMSGSIZE)) {
+		begin_split(sender, error);
+		return true;
+	}
+	/* the address that the peer sent to is not ours any more: no fault of the offload */
+	if (error == EINVAL && has_source(&message->route)) {
+		memset(&message->route.source, 0, sizeof(message->route.source));
+		sender->split_error = 0;
+		return true;
+	}
+	report_failure(sender, message, error, failure);
+	return false;
+}
+
+enum send_outcome udp_send(struct udp_sender *sender, int fd, struct outbound_batch *batch,
+			   struct send_totals *totals, struct send_failure *failure)
+{
+	while (sender->next_message < batch->message_count) {
+		struct outbound_message *message = &batch->messages[sender->next_message];
+		unsigned count;
+		int sent;
+
+		if (!sender->is_split && goes_singly(sender, message))
+			begin_split(sender, 0);
+		count = sender->is_split ? prepare_segments(sender, batch)
+					 : prepare_messages(sender, batch);
+		sent = sendmmsg(fd, sender->headers, count, MSG_DONTWAIT);
+		totals->calls++;
+		if (sent > 0 && sender->is_split)
+			account_segments(sender, message, (unsigned)sent, totals);
+		else if (sent > 0)
+			account_messages(sender, batch, (unsigned)sent, totals);
+		else if (errno == EAGAIN)
+			return SEND_IS_BLOCKED;
+		else if (errno != EINTR && !find_another_way(sender, batch, errno, failure))
+			return SEND_HAS_FAILED;
+	}
+	return SEND_IS_DONE;
+}
