@@ -12,9 +12,9 @@ static bool set_pool(struct connection_store *store, uint32_t max_entries)
 	struct pool_range range = {
 		.prefix = {.address = ip_address_from_ipv4(htonl(TABLE_NETWORK)),
 			   .length = IPV4_MAPPED_BITS + TABLE_NETWORK_BITS},
-		.reserved = {ip_address_from_ipv4(htonl(TABLE_NETWORK + 1))},
-		.reserved_count = 1,
-		.max_slots = max_entries * POOL_SLOTS_PER_CONNECTION,
+		.excluded = {ip_address_from_ipv4(htonl(TABLE_NETWORK + 1))},
+		.excluded_count = 1,
+		.max_slots = max_entries * POOL_SLOTS_PER_ENTRY,
 	};
 	uint32_t lost;
 
@@ -25,7 +25,7 @@ static void *create(uint32_t max_entries)
 {
 	struct connection_store *store =
 		connection_store_create(&(struct connection_store_settings){
-			.max_connections = max_entries,
+			.max_entries = max_entries,
 			.quarantine = QUARANTINE,
 			.gives_tunnel_address = true,
 		});
@@ -64,11 +64,11 @@ static size_t refresh(void *table, const struct peer *peers, size_t count, uint3
 	size_t found = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		struct connection *entry = connection_store_find_peer(table, &peers[i]);
+		struct peer_entry *entry = connection_store_find_peer(table, &peers[i]);
 
 		if (entry == NULL)
 			continue;
-		connection_refresh(&entry->last_received, now);
+		peer_entry_refresh(&entry->last_received, now);
 		found++;
 	}
 	return found;
@@ -79,15 +79,15 @@ static size_t insert(void *table, const struct peer *peers, size_t count, uint32
 	size_t made = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		enum connection_result result;
+		enum obtain_result result;
 
-		(void)connection_store_obtain(table, &peers[i], now, &result);
-		made += result == CONNECTION_MADE || result == CONNECTION_MADE_IN_QUARANTINE;
+		(void)connection_store_obtain(table, &peers[i], NULL, now, &result);
+		made += result == ENTRY_MADE || result == ENTRY_MADE_IN_QUARANTINE;
 	}
 	return made;
 }
 
-static bool is_over(struct connection *entry, void *argument)
+static bool is_over(struct peer_entry *entry, void *argument)
 {
 	const uint32_t *now = argument;
 
@@ -102,7 +102,7 @@ static uint32_t expire(void *table, uint32_t now)
 
 static struct ip_address tunnel_address_of(void *table, const struct peer *peer)
 {
-	const struct connection *entry = connection_store_find_peer(table, peer);
+	const struct peer_entry *entry = connection_store_find_peer(table, peer);
 
 	return entry != NULL ? entry->tunnel_address : (struct ip_address){{0}};
 }

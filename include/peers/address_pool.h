@@ -1,5 +1,5 @@
 /*
- * The pool of tunnel addresses: which connection holds which address.
+ * The pool of tunnel addresses: which entry holds which address.
  *
  * Theory of operation. The pool is a range of addresses, so an array indexed by the offset in that
  * range answers "whose address is this?" in one load, and one compare-and-swap claims an address.
@@ -9,12 +9,12 @@
  * quarantine.
  *
  * The search on the packet path looks at POOL_SEARCH_WIDTH addresses from home on. When those are
- * all taken (a nearly full pool), it takes from a small reserve of addresses that the control
- * thread found by looking at the whole pool; an empty reserve refuses the newcomer and asks for a
- * refill.
+ * all taken (a nearly full pool), it takes one of a few spare addresses that the control
+ * thread found by looking at the whole pool; where none is left the newcomer is refused, and more
+ * are asked for.
  *
  * Memory ordering. A claim takes a slot from free to POOL_SLOT_CLAIMED, which readers take for
- * nobody; the connection's index is stored with release ordering once the connection is complete
+ * nobody; the entry's index is stored with release ordering once the entry is complete
  * and known to be the peer's only one, and readers load it with acquire ordering. A slot is given
  * back by a release store after the quarantine record was written, and the search reads the record
  * after an acquire load of that "free": it never sees an address free but its record old.
@@ -28,11 +28,11 @@
 
 enum {
 	POOL_SEARCH_WIDTH = 256, /* a /24 is always searched whole */
-	POOL_RESERVE_SIZE = 64,
+	POOL_SPARES = 64,
 	/* a pool that is much larger than the entries it can give addresses to is only waste; must
 	 * stay the same for ever: a peer's address follows from the pool's size */
-	POOL_SLOTS_PER_CONNECTION = 4,
-	/* connections are known to the pool by index plus one */
+	POOL_SLOTS_PER_ENTRY = 4,
+	/* entries are known to the pool by index plus one */
 	POOL_SLOT_FREE = 0,
 };
 
@@ -49,8 +49,8 @@ struct pool_record {
 /** The range of a pool and what it leaves out. */
 struct pool_range {
 	struct ip_prefix prefix;
-	struct ip_address reserved[16]; /* the interface's own addresses */
-	size_t reserved_count;
+	struct ip_address excluded[16]; /* the interface's own addresses */
+	size_t excluded_count;
 	uint32_t max_slots; /* addresses used at most */
 };
 
@@ -61,11 +61,11 @@ struct address_pool {
 	uint32_t quarantine; /* seconds */
 	/* By offset. Apart from each other, because lookups want as much of the first in the cache
 	 * as fits. */
-	_Atomic uint32_t *holders; /* connection index + 1, or one of POOL_SLOT_... */
+	_Atomic uint32_t *holders; /* entry index + 1, or one of POOL_SLOT_... */
 	struct pool_record *records;
 	_Alignas(64) _Atomic uint64_t
-		reserve[POOL_RESERVE_SIZE]; /* freed_at << 32 | offset + 1, 0: taken */
-	_Atomic bool wants_refill;
+		spares[POOL_SPARES]; /* freed_at << 32 | offset + 1, 0: taken */
+	_Atomic bool wants_spares;
 };
 
 /** How a claim ended. */
@@ -124,7 +124,7 @@ bool address_pool_claim_offset(struct address_pool *pool, uint32_t offset);
 
 /**
  * Shows a claimed offset's holder to readers. Any worker.
- * @holder: connection index plus one
+ * @holder: entry index plus one
  */
 void address_pool_publish(struct address_pool *pool, uint32_t offset, uint32_t holder);
 
@@ -135,14 +135,16 @@ void address_pool_unclaim(struct address_pool *pool, uint32_t offset);
 void address_pool_release(struct address_pool *pool, uint32_t offset, uint32_t fingerprint,
 			  uint32_t now);
 
-/** True when the reserve was used, or soon will be, since it was filled last. Any thread. */
-static inline bool address_pool_wants_refill(const struct address_pool *pool)
+/** True when spare addresses were used, or soon will be, since they were looked for last. Any
+ * thread. */
+static inline bool address_pool_wants_spares(const struct address_pool *pool)
 {
-	return atomic_load_explicit(&pool->wants_refill, memory_order_relaxed);
+	return atomic_load_explicit(&pool->wants_spares, memory_order_relaxed);
 }
 
-/** Fills the reserve: addresses out of quarantine first, then those freed longest ago. Control. */
-void address_pool_refill_reserve(struct address_pool *pool, uint32_t now);
+/** Looks for spare addresses: those out of quarantine first, then those freed longest ago. Control
+ * thread. */
+void address_pool_refill_spares(struct address_pool *pool, uint32_t now);
 
 /** Copies the quarantine records of addresses that both pools have. Control thread. */
 void address_pool_inherit(struct address_pool *pool, const struct address_pool *previous);

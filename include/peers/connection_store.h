@@ -1,135 +1,252 @@
 /*
  * connection_store: one entry for each remote peer, found by peer and by tunnel address.
  *
- * Theory of operation. Entries lie in one array whose memory is reserved at the start and touched
- * when used, so making one on the packet path allocates nothing. By peer they are found through a
- * lock-free hash table of liburcu (cds_lfht) of fixed size, whose add_unique() keeps "exactly one
- * entry for each peer" true under races; by tunnel address through the address pool's array.
+ * Theory of operation. Three things make the store:
  *
- * Workers find and make entries inside RCU read-side critical sections (QSBR: between two quiescent
- * states of the worker). Only the control thread removes: it takes the tunnel address out, unlinks
- * the entry, waits for a grace period once for a whole round of removals, and only then gives the
- * entry back for reuse. Nothing that a worker does waits for anybody.
+ * - Entries: the tunnel address, times, counts, whether the peer is proven. An entry's place in
+ *   memory and its tunnel address are its own for life.
+ * - Keys: a node of a lock-free hash table of liburcu (cds_lfht), of fixed size, that leads to an
+ *   entry. An entry has one as a rule, several for some seconds after it moved (aliases), or none
+ *   when its source was taken from it.
+ * - Destinations: where an entry's peer is reached, remote end and own address. That is what a key
+ *   stands for, so the two are one record, and an entry points at the newest of its keys through an
+ *   RCU-protected pointer. A reader sees one destination or another, never half of each.
  *
- * An entry's fields are written before add_unique() publishes it (a full barrier) and are constant
- * from then on, except for the atomic ones. Times are monotonic seconds; a worker stores one only
- * when it differs, so a busy peer's cache line is written once a second, not once a packet.
+ * Entries and keys lie in arrays whose memory is mapped at the start and touched when used, so
+ * making one on the packet path allocates nothing. By tunnel address an entry is found through the
+ * address pool's array.
+ *
+ * Workers find and make entries inside RCU read-side critical sections (base/rcu.h). Only the
+ * control thread removes and moves: it unlinks, waits for a grace period once for a whole round,
+ * and only then gives places back for reuse. Nothing that a worker does waits for anybody.
+ *
+ * A key's fields are written before add_unique() publishes it (a full barrier); an entry's before
+ * its key is. From then on they are constant, except for the atomic ones. Times are monotonic
+ * seconds; a worker stores one only when it differs, so a busy peer's cache line is written once a
+ * second, not once a packet.
+ *
+ * What the store promises; tests/unit/test_connection_store.c and test_moving_peers.c hold each:
+ *
+ * (a) A key has at most one entry, whichever threads ask for it at the same time.
+ * (b) A tunnel address leads to its entry without a gap before, during and after a move.
+ * (c) connection_store_move() shows the new destination whole. The old key stays an alias for
+ *     ALIAS_SECONDS: it leads to the entry, and no newcomer is made from it. What becomes of an
+ *     entry that holds the new key is the caller's decision, see there; two entries can swap keys.
+ * (d) Times, counts and whether the peer is proven survive a move.
+ * (e) An entry can be put in with a given tunnel address before the workers start.
+ * (f) The iterator works in slices, sees each entry that lives from its first slice to its last
+ *     exactly once, and holds up no worker.
+ * (g) Finding is wait-free but for the hash table's chain, making is lock-free and bounded in its
+ *     search. Both need a compare-and-swap of 64 bits for the free lists and spare addresses, and
+ *     64-bit counts; a 32-bit target without one gets them from libatomic, which takes a lock for
+ *     the moment of that one operation.
  */
 #ifndef UDP_ENCAP_TUN_CONNECTION_STORE_H
 #define UDP_ENCAP_TUN_CONNECTION_STORE_H
 
+#include "base/rcu.h"
 #include "peers/address_pool.h"
 
-#include <urcu/urcu-qsbr.h>
-/* the flavour must be known before the table */
-#include <urcu/rculfhash.h>
+enum { ALIAS_SECONDS = 5 };
 
-/** What --log-peers tells of an entry; kept only when asked for. */
-struct connection_record {
-	uint32_t made; /* monotonic seconds */
-	uint32_t next_newcomer;
-	_Atomic uint64_t bytes_in; /* UDP payload */
-	_Atomic uint64_t bytes_out;
-};
-
-/** A local address that changes at run time; halves may be seen apart, see connection_local(). */
+/** An own address that changes at run time; words may be seen apart, see destination_own_address().
+ */
 struct atomic_address {
 	_Atomic uint32_t words[4];
 };
 
-struct connection {
-	struct cds_lfht_node node;
-	struct peer peer;
+/** Where an entry's peer is reached. */
+struct destination {
+	struct peer peer;          /* constant */
+	struct atomic_address own; /* where the peer last sent to, all zero: not known */
+};
+
+/** What the packet path touches of an entry. */
+struct peer_entry {
+	struct destination *destination;  /* RCU, see peer_entry_destination() */
 	struct ip_address tunnel_address; /* all zero in a store without a pool */
-	struct atomic_address local;      /* where the peer last sent to, all zero: unknown */
 	_Atomic uint32_t last_received;   /* monotonic seconds, any datagram */
 	_Atomic uint32_t last_sent;       /* any datagram, keepalives too */
 	_Atomic uint32_t last_tcp;        /* TCP either way */
-	_Atomic uint32_t next;            /* of the free list or of those about to go, index + 1 */
-	_Atomic bool is_live;             /* for the control thread: published and not removed */
+	_Atomic bool is_proven;           /* the peer has shown that it receives */
+};
+
+/** What --log-peers tells of an entry; kept beside the entries, and only when asked for. */
+struct peer_record {
+	uint32_t made;             /* monotonic seconds */
+	uint32_t next_newcomer;    /* of the list of newcomers, index + 1 */
+	_Atomic uint64_t bytes_in; /* UDP payload */
+	_Atomic uint64_t bytes_out;
 };
 
 struct connection_store;
 
 struct connection_store_settings {
-	uint32_t max_connections;
+	uint32_t max_entries;
 	uint32_t quarantine;       /* seconds */
 	bool gives_tunnel_address; /* server mode: an entry needs an address of the pool */
-	bool keeps_records; /* for connection_store_record() and connection_store_take_newcomers()
-			     */
+	bool keeps_records;        /* for connection_store_record() and _take_newcomers() */
 };
 
 /** How connection_store_obtain() ended. */
-enum connection_result {
-	CONNECTION_FOUND,
-	CONNECTION_MADE,
-	CONNECTION_MADE_IN_QUARANTINE, /* with an address whose quarantine was cut short */
-	CONNECTION_REFUSED,            /* no entry or no address left */
-	CONNECTION_HAS_NO_POOL,        /* the tunnel interface has no address yet */
+enum obtain_result {
+	ENTRY_FOUND,
+	ENTRY_MADE,
+	ENTRY_MADE_IN_QUARANTINE, /* with an address whose quarantine was cut short */
+	ENTRY_REFUSED,            /* no entry or no address left */
+	ENTRY_HAS_NO_POOL,        /* the tunnel interface has no address yet */
 };
 
 /** Makes a store; NULL when there is no memory for it. Before the workers start. */
 struct connection_store *connection_store_create(const struct connection_store_settings *settings);
 
-/** Frees a store. After the workers ended. */
+/** Frees a store; NULL is fine. Control thread, after the workers ended. */
 void connection_store_destroy(struct connection_store *store);
 
-/** Finds a peer's entry, or NULL. Worker, under RCU. */
-struct connection *connection_store_find_peer(struct connection_store *store,
+/**
+ * Finds a peer's entry, or NULL. Worker, under RCU.
+ */
+struct peer_entry *connection_store_find_peer(struct connection_store *store,
 					      const struct peer *peer);
 
 /** Finds the entry that holds a tunnel address, or NULL. Worker, under RCU. */
-struct connection *connection_store_find_tunnel_address(struct connection_store *store,
+struct peer_entry *connection_store_find_tunnel_address(struct connection_store *store,
 							const struct ip_address *address);
 
 /**
  * Finds a peer's entry or makes one. Lock-free, bounded, allocates nothing. Worker, under RCU.
+ * @own: the own address that the peer sent to, which is remembered; NULL: not known
  * @now: monotonic seconds
  * @result: what happened
- * Returns NULL when `result` is CONNECTION_REFUSED or CONNECTION_HAS_NO_POOL.
+ * Returns NULL when `result` is ENTRY_REFUSED or ENTRY_HAS_NO_POOL.
  */
-struct connection *connection_store_obtain(struct connection_store *store, const struct peer *peer,
-					   uint32_t now, enum connection_result *result);
+struct peer_entry *connection_store_obtain(struct connection_store *store, const struct peer *peer,
+					   const struct ip_address *own, uint32_t now,
+					   enum obtain_result *result);
 
-/** Stores a time if it differs from what is there. Worker or control. */
-static inline void connection_refresh(_Atomic uint32_t *time, uint32_t now)
+/**
+ * Where an entry's peer is reached; NULL while its source was taken from it. Worker, under RCU, or
+ * control thread.
+ */
+static inline const struct destination *peer_entry_destination(const struct peer_entry *entry)
+{
+	return rcu_read(entry->destination);
+}
+
+/**
+ * The own address that a peer last sent to. While it changes, a reader may see half of the old one
+ * and half of the new: the kernel refuses such a source address, and the sender then leaves the
+ * choice to the kernel. IPv4 addresses differ in one word alone. Worker, under RCU, or control
+ * thread.
+ */
+static inline struct ip_address destination_own_address(const struct destination *destination)
+{
+	struct ip_address own;
+
+	for (size_t i = 0; i < 4; i++) {
+		uint32_t word = atomic_load_explicit(&destination->own.words[i],
+						     memory_order_relaxed);
+
+		memcpy(&own.bytes[4 * i], &word, sizeof(word));
+	}
+	return own;
+}
+
+/** Stores a time if it differs from what is there. Worker or control thread. */
+static inline void peer_entry_refresh(_Atomic uint32_t *time, uint32_t now)
 {
 	if (atomic_load_explicit(time, memory_order_relaxed) != now)
 		atomic_store_explicit(time, now, memory_order_relaxed);
 }
 
-/**
- * The local address that a peer last sent to. While it changes, a reader may see half of the old
- * one and half of the new: the kernel refuses such a source address, and the sender then leaves the
- * choice to the kernel. Worker, under RCU.
- */
-struct ip_address connection_local(const struct connection *connection);
+/** Whether the peer has shown that it receives what is sent to it. Any thread. */
+static inline bool peer_entry_is_proven(const struct peer_entry *entry)
+{
+	return atomic_load_explicit(&entry->is_proven, memory_order_relaxed);
+}
 
-/** Remembers the local address that a peer sent to. Worker, under RCU. */
-void connection_set_local(struct connection *connection, const struct ip_address *local);
+/** Remembers that the peer has shown it. Any thread. */
+static inline void peer_entry_prove(struct peer_entry *entry)
+{
+	atomic_store_explicit(&entry->is_proven, true, memory_order_relaxed);
+}
 
-/** An entry's record. Worker, under RCU, or control thread. Only with `keeps_records`. */
-struct connection_record *connection_store_record(const struct connection_store *store,
-						  const struct connection *connection);
+/** An entry's record, NULL without `keeps_records`. Worker, under RCU, or control thread. */
+struct peer_record *connection_store_record(const struct connection_store *store,
+					    const struct peer_entry *entry);
 
 /** Entries that exist. Any thread. */
 uint32_t connection_store_count(const struct connection_store *store);
 
-/** What connection_store_sweep() asks about each entry: true removes it. */
-typedef bool connection_verdict(struct connection *connection, void *argument);
+/** Peers that the pool has addresses for, 0 without one. Control thread. */
+uint32_t connection_store_pool_capacity(const struct connection_store *store);
 
-/** Told of each entry that was removed, while it can still be read. */
-typedef void connection_removed(const struct connection *connection, void *argument);
+/** True when the pool should look for spare addresses. Worker, under RCU. */
+bool connection_store_wants_spares(const struct connection_store *store);
+
+/** Has the pool look for spare addresses. Control thread. */
+void connection_store_refill_spares(struct connection_store *store, uint32_t now);
+
+/** An entry as it was once. */
+struct former_entry {
+	struct peer peer;
+	struct ip_address own; /* all zero: not known */
+	struct ip_address tunnel_address;
+	uint32_t last_received; /* monotonic seconds, as the other two */
+	uint32_t last_sent;
+	uint32_t last_tcp;
+	bool is_proven;
+};
+
+/** How connection_store_put() ended. */
+enum put_result {
+	ENTRY_PUT,
+	PUT_HAS_NO_ROOM,         /* as many entries as there may be */
+	PUT_PEER_HAS_ENTRY,      /* another one */
+	PUT_ADDRESS_IS_NOT_FREE, /* held, left out, outside the pool, or there is no pool */
+};
 
 /**
- * Looks at every entry and removes those that `verdict` says. Never stops a worker. The caller must
- * be a registered RCU thread. Control thread.
+ * Puts an entry in with the tunnel address that it had (promise e). Its peer is no newcomer, and no
+ * quarantine keeps the address from it. Control thread, before the workers start.
+ */
+enum put_result connection_store_put(struct connection_store *store,
+				     const struct former_entry *former);
+
+/** What connection_store_sweep() asks about each entry: true removes it. */
+typedef bool entry_verdict(struct peer_entry *entry, void *argument);
+
+/** Told of each entry that was removed, while it can still be read. */
+typedef void entry_removed(const struct peer_entry *entry, void *argument);
+
+/** Where an iteration stands. */
+struct connection_store_iterator {
+	uint32_t next;
+	uint32_t end;
+};
+
+/** Begins an iteration over the entries that there are (promise f). Control thread. */
+struct connection_store_iterator connection_store_begin(const struct connection_store *store);
+
+/**
+ * Goes on with an iteration. Entries may be made, moved and removed between two slices. Control
+ * thread.
+ * @places: at most so many entries are looked at
+ * Returns false when the end was reached.
+ */
+bool connection_store_visit(struct connection_store *store,
+			    struct connection_store_iterator *iterator, uint32_t places,
+			    void (*visit)(struct peer_entry *entry, void *argument),
+			    void *argument);
+
+/**
+ * Looks at every entry and removes those that `verdict` says; and aliases whose time is over. Never
+ * stops a worker. Control thread, registered with RCU.
  * @removed: may be NULL
- * Returns how many were removed.
+ * Returns how many entries were removed.
  */
 uint32_t connection_store_sweep(struct connection_store *store, uint32_t now,
-				connection_verdict *verdict, connection_removed *removed,
-				void *argument);
+				entry_verdict *verdict, entry_removed *removed, void *argument);
 
 /**
  * Changes where tunnel addresses come from. Entries whose address lies outside are removed; the
@@ -139,17 +256,8 @@ uint32_t connection_store_sweep(struct connection_store *store, uint32_t now,
  * Returns false, with everything as before, when there is no memory for the new pool.
  */
 bool connection_store_set_pool(struct connection_store *store, const struct pool_range *range,
-			       uint32_t now, connection_removed *removed, void *argument,
+			       uint32_t now, entry_removed *removed, void *argument,
 			       uint32_t *lost);
-
-/** Peers that the pool has addresses for, 0 without one. Control thread. */
-uint32_t connection_store_pool_capacity(const struct connection_store *store);
-
-/** True when the pool's reserve should be refilled. Worker, under RCU. */
-bool connection_store_wants_refill(const struct connection_store *store);
-
-/** Refills the pool's reserve. Control thread. */
-void connection_store_refill_reserve(struct connection_store *store, uint32_t now);
 
 /**
  * Takes the entries that were made since the last call, oldest first; one that was removed in the
@@ -157,8 +265,40 @@ void connection_store_refill_reserve(struct connection_store *store, uint32_t no
  * removes, so the entries stay valid until it does. Only with `keeps_records`.
  */
 void connection_store_take_newcomers(struct connection_store *store,
-				     void (*came)(const struct connection *connection,
-						  void *argument),
+				     void (*came)(const struct peer_entry *entry, void *argument),
 				     void *argument);
+
+/** Where an entry moves, and what that may cost others. */
+struct move {
+	struct peer peer;      /* the new key */
+	struct ip_address own; /* all zero: not known */
+	/* The peer has shown that it receives at the new source: then the key may be taken from
+	 * another peer that is proven, too. */
+	bool source_is_proven;
+	/* What becomes of the address of a provisional entry that holds the new key. */
+	bool absorbs_with_quarantine;
+	/* What becomes of a proven entry that the key is taken from: it is dropped, with
+	 * quarantine, or lives on without a key. */
+	bool drops_former_holder;
+};
+
+/** How connection_store_move() ended. */
+enum move_result {
+	ENTRY_MOVED,
+	ENTRY_WAS_THERE,  /* nothing changed but for the own address */
+	MOVE_REFUSED,     /* the key is a proven peer's, and this source is not proven */
+	MOVE_HAS_NO_ROOM, /* for another key */
+};
+
+/**
+ * Leads another key to an entry, which is reached there from now on (promises b, c and d). Waits
+ * for a grace period where something became free; no worker waits. An alias that leads to another
+ * entry counts as a key of a proven peer. Control thread, registered with RCU.
+ * @now: monotonic seconds, for the alias and the quarantine
+ * @removed: told of an entry that is absorbed or dropped, may be NULL
+ */
+enum move_result connection_store_move(struct connection_store *store, struct peer_entry *entry,
+				       const struct move *move, uint32_t now,
+				       entry_removed *removed, void *argument);
 
 #endif

@@ -131,7 +131,7 @@ static bool answer_notices(struct control *control)
 		notices_lower(notices, NOTICE_GSO_GIVEN_UP);
 	}
 	if ((raised & NOTICE_RESERVE_LOW) && control->reserve_quiet_until == 0) {
-		connection_store_refill_reserve(control->forwarding->store, monotonic_seconds());
+		connection_store_refill_spares(control->forwarding->store, monotonic_seconds());
 		/* from the end of the look on: in a large pool it takes its time */
 		now = monotonic_milliseconds();
 		control->reserve_quiet_until = now + RESERVE_QUIET_MS;
@@ -195,9 +195,9 @@ enum control_outcome control_run(struct control *control)
 		eventfd_t ignored;
 		int ready;
 
-		urcu_qsbr_thread_offline();
+		rcu_thread_offline();
 		ready = poll(watches, WATCH_COUNT, time_to_sleep(control));
-		urcu_qsbr_thread_online();
+		rcu_thread_online();
 		if (ready < 0)
 			continue;
 		if ((watches[WATCH_SIGNALS].revents & POLLIN) && !answer_signals(control))

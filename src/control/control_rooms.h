@@ -18,6 +18,6 @@ void housekeeping_sweep(struct control *control);
 void housekeeping_log_newcomers(struct control *control);
 
 /** Told of each entry that goes, for the log. `argument` is the struct control. */
-void housekeeping_log_removed(const struct connection *connection, void *argument);
+void housekeeping_log_removed(const struct peer_entry *connection, void *argument);
 
 #endif

@@ -34,7 +34,7 @@ static bool has_passed(struct sweep *sweep, uint32_t age, uint32_t limit)
 	return false;
 }
 
-static bool server_entry_is_over(struct connection *connection, void *argument)
+static bool server_entry_is_over(struct peer_entry *connection, void *argument)
 {
 	struct sweep *sweep = argument;
 
@@ -43,26 +43,27 @@ static bool server_entry_is_over(struct connection *connection, void *argument)
 }
 
 /* Returns false when it could not be sent, such as when the socket is full. */
-static bool send_keepalive(struct sweep *sweep, struct connection *connection)
+static bool send_keepalive(struct sweep *sweep, struct peer_entry *connection)
 {
 	struct control *control = sweep->control;
 	struct sockaddr_in name = {
 		.sin_family = AF_INET,
-		.sin_port = connection->peer.remote.port,
-		.sin_addr.s_addr = ip_address_ipv4(&connection->peer.remote.address),
+		.sin_port = connection->destination->peer.remote.port,
+		.sin_addr.s_addr = ip_address_ipv4(&connection->destination->peer.remote.address),
 	};
-	size_t which = ntohs(connection->peer.own_port) - (size_t)sweep->options->listen_port;
+	size_t which = ntohs(connection->destination->peer.own_port) -
+		       (size_t)sweep->options->listen_port;
 
 	if (sendto(control->keepalive_sockets[which], "", 0, MSG_DONTWAIT,
 		   (const struct sockaddr *)&name, sizeof(name)) < 0)
 		return false;
 	counter_add(&control->counters, COUNTER_keepalives_sent, 1);
-	connection_refresh(&connection->last_sent, sweep->now);
+	peer_entry_refresh(&connection->last_sent, sweep->now);
 	return true;
 }
 
 /* A destination is kept alive while it carried TCP lately, and remembered for --solicited-only. */
-static bool destination_is_over(struct connection *connection, void *argument)
+static bool destination_is_over(struct peer_entry *connection, void *argument)
 {
 	struct sweep *sweep = argument;
 	const struct options *options = sweep->options;
@@ -84,7 +85,7 @@ static bool destination_is_over(struct connection *connection, void *argument)
 	return has_passed(sweep, silent, options->connection_timeout);
 }
 
-static void log_expired(const struct connection *connection, void *argument)
+static void log_expired(const struct peer_entry *connection, void *argument)
 {
 	housekeeping_log_removed(connection, ((struct sweep *)argument)->control);
 }
@@ -131,17 +132,18 @@ static const char *peer_text(const struct control *control, const struct peer *p
 	return text;
 }
 
-static void log_newcomer(const struct connection *connection, void *argument)
+static void log_newcomer(const struct peer_entry *connection, void *argument)
 {
 	char peer[PEER_TEXT_SIZE], address[IP_ADDRESS_TEXT_SIZE];
 	const struct control *control = argument;
 
 	if (options_server_mode(control->forwarding->options))
 		log_record("peer %s came, tunnel address %s",
-			   peer_text(control, &connection->peer, peer),
+			   peer_text(control, &connection->destination->peer, peer),
 			   ip_address_text(&connection->tunnel_address, address));
 	else
-		log_record("peer %s came", peer_text(control, &connection->peer, peer));
+		log_record("peer %s came",
+			   peer_text(control, &connection->destination->peer, peer));
 }
 
 void housekeeping_log_newcomers(struct control *control)
@@ -150,13 +152,13 @@ void housekeeping_log_newcomers(struct control *control)
 		connection_store_take_newcomers(control->forwarding->store, log_newcomer, control);
 }
 
-void housekeeping_log_removed(const struct connection *connection, void *argument)
+void housekeeping_log_removed(const struct peer_entry *connection, void *argument)
 {
 	struct control *control = argument;
 	char peer[PEER_TEXT_SIZE], address[IP_ADDRESS_TEXT_SIZE];
 	const struct options *options = control->forwarding->options;
 	bool server_mode = options_server_mode(options);
-	const struct connection_record *record;
+	const struct peer_record *record;
 
 	if (!options->log_peers)
 		return;
@@ -165,7 +167,7 @@ void housekeeping_log_removed(const struct connection *connection, void *argumen
 	housekeeping_log_newcomers(control);
 	log_record(
 		"peer %s went after %u s%s%s, %llu bytes in, %llu bytes out",
-		peer_text(control, &connection->peer, peer),
+		peer_text(control, &connection->destination->peer, peer),
 		seconds_since(record->made, monotonic_seconds()),
 		server_mode ? ", tunnel address " : "",
 		server_mode ? ip_address_text(&connection->tunnel_address, address) : "",
@@ -173,7 +175,7 @@ void housekeeping_log_removed(const struct connection *connection, void *argumen
 		(unsigned long long)atomic_load_explicit(&record->bytes_out, memory_order_relaxed));
 }
 
-static bool leaves_with_the_program(struct connection *connection, void *argument)
+static bool leaves_with_the_program(struct peer_entry *connection, void *argument)
 {
 	(void)connection;
 	(void)argument;

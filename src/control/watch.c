@@ -56,12 +56,12 @@ static void follow_pool(struct control *control)
 	struct pool_range range = {
 		.prefix = options->peer_pool.length > 0 ? options->peer_pool
 							: addresses->prefixes[0],
-		.max_slots = options_max_connections(options) * POOL_SLOTS_PER_CONNECTION,
+		.max_slots = options_max_connections(options) * POOL_SLOTS_PER_ENTRY,
 	};
 	uint32_t lost;
 
 	for (size_t i = 0; i < addresses->count; i++)
-		range.reserved[range.reserved_count++] = addresses->prefixes[i].address;
+		range.excluded[range.excluded_count++] = addresses->prefixes[i].address;
 	if (!connection_store_set_pool(control->forwarding->store, &range, monotonic_seconds(),
 				       housekeeping_log_removed, control, &lost)) {
 		log_error("no memory for the pool of tunnel addresses: it stays as it was");

@@ -80,7 +80,7 @@ static bool create_store(struct program *program)
 {
 	const struct options *options = &program->options;
 	struct connection_store_settings settings = {
-		.max_connections = options_max_connections(options),
+		.max_entries = options_max_connections(options),
 		.quarantine = options->address_quarantine,
 		.gives_tunnel_address = options_server_mode(options),
 		.keeps_records = options->log_peers,
@@ -88,8 +88,7 @@ static bool create_store(struct program *program)
 
 	program->forwarding.store = connection_store_create(&settings);
 	if (program->forwarding.store == NULL)
-		log_error("no memory for %u connections (--max-connections)",
-			  settings.max_connections);
+		log_error("no memory for %u connections (--max-connections)", settings.max_entries);
 	return program->forwarding.store != NULL;
 }
 
@@ -226,10 +225,10 @@ static void stop_workers(struct program *program)
 	for (size_t i = 0; i < program->running; i++)
 		worker_wake(program->workers[i]);
 	/* a worker's last round may end while this thread waits: it must not be waited for */
-	urcu_qsbr_thread_offline();
+	rcu_thread_offline();
 	for (size_t i = 0; i < program->running; i++)
 		worker_join(program->workers[i]);
-	urcu_qsbr_thread_online();
+	rcu_thread_online();
 }
 
 static void take_down(struct program *program)
@@ -256,9 +255,9 @@ int daemon_run(const struct options *options)
 	program.forwarding.options = &program.options;
 	if (!control_init(&program.control, &program.forwarding, &program.tun))
 		return EXIT_FAILED;
-	urcu_qsbr_register_thread();
+	rcu_thread_register();
 	status = run(&program);
 	take_down(&program);
-	urcu_qsbr_unregister_thread();
+	rcu_thread_unregister();
 	return status;
 }

@@ -71,8 +71,8 @@ struct address_pool *address_pool_create(const struct pool_range *range, uint32_
 		if (pool->size == size)
 			leave_out(pool, pool->size - 1);
 	}
-	for (size_t i = 0; i < range->reserved_count; i++) {
-		uint32_t offset = address_pool_offset(pool, &range->reserved[i]);
+	for (size_t i = 0; i < range->excluded_count; i++) {
+		uint32_t offset = address_pool_offset(pool, &range->excluded[i]);
 
 		if (offset != POOL_NONE)
 			leave_out(pool, offset);
@@ -123,7 +123,7 @@ void address_pool_publish(struct address_pool *pool, uint32_t offset, uint32_t h
 }
 
 /* What keeps a newcomer from a free address. */
-enum slot_state { SLOT_TAKEN, SLOT_FREE, SLOT_OWN, SLOT_IN_QUARANTINE };
+enum slot_state { SLOT_TAKEN, SLOT_FREE, SLOT_FORMER, SLOT_IN_QUARANTINE };
 
 static enum slot_state slot_state(const struct address_pool *pool, uint32_t offset,
 				  uint32_t fingerprint, uint32_t now)
@@ -137,13 +137,13 @@ static enum slot_state slot_state(const struct address_pool *pool, uint32_t offs
 	if (freed_at == 0)
 		return SLOT_FREE;
 	if (atomic_load_explicit(&record->last_holder, memory_order_relaxed) == fingerprint)
-		return SLOT_OWN;
+		return SLOT_FORMER;
 	return seconds_since(freed_at, now) < pool->quarantine ? SLOT_IN_QUARANTINE : SLOT_FREE;
 }
 
 /* What the search found in the addresses that it looked at. */
 struct pool_search {
-	uint32_t own;    /* the peer's last address */
+	uint32_t former; /* the peer's last address */
 	uint32_t free;   /* the first one that anybody may have */
 	uint32_t oldest; /* in quarantine, freed longest ago */
 };
@@ -160,8 +160,8 @@ static struct pool_search search_from(const struct address_pool *pool, uint32_t 
 		const struct pool_record *record = &pool->records[offset];
 		enum slot_state state = slot_state(pool, offset, fingerprint, now);
 
-		if (state == SLOT_OWN) {
-			found.own = offset;
+		if (state == SLOT_FORMER) {
+			found.former = offset;
 			break;
 		}
 		if (state == SLOT_FREE && found.free == POOL_NONE) {
@@ -185,7 +185,7 @@ static struct pool_search search_from(const struct address_pool *pool, uint32_t 
 	return found;
 }
 
-static uint64_t reserve_entry(const struct address_pool *pool, uint32_t offset)
+static uint64_t spare_entry(const struct address_pool *pool, uint32_t offset)
 {
 	uint64_t freed_at = atomic_load_explicit(&pool->records[offset].freed_at,
 						 memory_order_relaxed);
@@ -193,23 +193,23 @@ static uint64_t reserve_entry(const struct address_pool *pool, uint32_t offset)
 	return freed_at << 32 | (offset + 1);
 }
 
-static enum pool_claim claim_from_reserve(struct address_pool *pool, uint32_t fingerprint,
-					  uint32_t now, uint32_t *offset)
+static enum pool_claim claim_spare(struct address_pool *pool, uint32_t fingerprint, uint32_t now,
+				   uint32_t *offset)
 {
-	atomic_store_explicit(&pool->wants_refill, true, memory_order_relaxed);
-	for (size_t i = 0; i < POOL_RESERVE_SIZE; i++) {
+	atomic_store_explicit(&pool->wants_spares, true, memory_order_relaxed);
+	for (size_t i = 0; i < POOL_SPARES; i++) {
 		enum slot_state state;
 		uint64_t entry;
 
-		if (atomic_load_explicit(&pool->reserve[i], memory_order_relaxed) == 0)
+		if (atomic_load_explicit(&pool->spares[i], memory_order_relaxed) == 0)
 			continue;
-		entry = atomic_exchange_explicit(&pool->reserve[i], 0, memory_order_relaxed);
+		entry = atomic_exchange_explicit(&pool->spares[i], 0, memory_order_relaxed);
 		if (entry == 0)
 			continue;
 		*offset = (uint32_t)entry - 1;
 		state = slot_state(pool, *offset, fingerprint, now);
 		/* held and freed again since then: others may have been free for longer */
-		if (state == SLOT_TAKEN || entry != reserve_entry(pool, *offset))
+		if (state == SLOT_TAKEN || entry != spare_entry(pool, *offset))
 			continue;
 		if (address_pool_claim_offset(pool, *offset))
 			return state == SLOT_IN_QUARANTINE ? POOL_CLAIMED_IN_QUARANTINE
@@ -224,7 +224,7 @@ static void note_distance(struct address_pool *pool, uint32_t home, uint32_t off
 	uint32_t distance = offset >= home ? offset - home : offset + pool->size - home;
 
 	if (distance > POOL_SEARCH_WIDTH / 4)
-		atomic_store_explicit(&pool->wants_refill, true, memory_order_relaxed);
+		atomic_store_explicit(&pool->wants_spares, true, memory_order_relaxed);
 }
 
 enum pool_claim address_pool_claim(struct address_pool *pool, const struct peer *peer,
@@ -236,7 +236,7 @@ enum pool_claim address_pool_claim(struct address_pool *pool, const struct peer 
 	for (int tries = 0; tries < 4; tries++) {
 		struct pool_search found = search_from(pool, home, fingerprint, now);
 
-		*offset = found.own != POOL_NONE ? found.own : found.free;
+		*offset = found.former != POOL_NONE ? found.former : found.free;
 		if (*offset == POOL_NONE)
 			break;
 		if (address_pool_claim_offset(pool, *offset)) {
@@ -245,7 +245,7 @@ enum pool_claim address_pool_claim(struct address_pool *pool, const struct peer 
 		}
 	}
 	if (pool->size > POOL_SEARCH_WIDTH)
-		return claim_from_reserve(pool, fingerprint, now, offset);
+		return claim_spare(pool, fingerprint, now, offset);
 
 	/* The search saw the whole pool. */
 	*offset = search_from(pool, home, fingerprint, now).oldest;
@@ -270,7 +270,7 @@ void address_pool_release(struct address_pool *pool, uint32_t offset, uint32_t f
 }
 
 /* Ages sort as: out of quarantine first, then the longest in it. */
-static uint32_t reserve_rank(const struct address_pool *pool, uint32_t offset, uint32_t now)
+static uint32_t spare_rank(const struct address_pool *pool, uint32_t offset, uint32_t now)
 {
 	uint32_t freed_at = atomic_load_explicit(&pool->records[offset].freed_at,
 						 memory_order_relaxed);
@@ -279,34 +279,33 @@ static uint32_t reserve_rank(const struct address_pool *pool, uint32_t offset, u
 	return freed_at == 0 || age >= pool->quarantine ? UINT32_MAX : age;
 }
 
-void address_pool_refill_reserve(struct address_pool *pool, uint32_t now)
+void address_pool_refill_spares(struct address_pool *pool, uint32_t now)
 {
-	uint32_t best[POOL_RESERVE_SIZE], rank[POOL_RESERVE_SIZE];
+	uint32_t best[POOL_SPARES], rank[POOL_SPARES];
 	size_t count = 0;
 
-	atomic_store_explicit(&pool->wants_refill, false, memory_order_relaxed);
+	atomic_store_explicit(&pool->wants_spares, false, memory_order_relaxed);
 	for (uint32_t offset = 0; offset < pool->size; offset++) {
 		uint32_t slot_rank;
 		size_t at;
 
 		if (address_pool_holder(pool, offset) != POOL_SLOT_FREE)
 			continue;
-		slot_rank = reserve_rank(pool, offset, now);
-		if (count == POOL_RESERVE_SIZE && slot_rank <= rank[count - 1])
+		slot_rank = spare_rank(pool, offset, now);
+		if (count == POOL_SPARES && slot_rank <= rank[count - 1])
 			continue;
-		at = count < POOL_RESERVE_SIZE ? count++ : count - 1;
+		at = count < POOL_SPARES ? count++ : count - 1;
 		for (; at > 0 && rank[at - 1] < slot_rank; at--) {
 			rank[at] = rank[at - 1];
 			best[at] = best[at - 1];
 		}
 		rank[at] = slot_rank;
 		best[at] = offset;
-		if (count == POOL_RESERVE_SIZE && rank[count - 1] == UINT32_MAX)
+		if (count == POOL_SPARES && rank[count - 1] == UINT32_MAX)
 			break;
 	}
-	for (size_t i = 0; i < POOL_RESERVE_SIZE; i++)
-		atomic_store_explicit(&pool->reserve[i],
-				      i < count ? reserve_entry(pool, best[i]) : 0,
+	for (size_t i = 0; i < POOL_SPARES; i++)
+		atomic_store_explicit(&pool->spares[i], i < count ? spare_entry(pool, best[i]) : 0,
 				      memory_order_relaxed);
 }
 

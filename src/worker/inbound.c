@@ -51,53 +51,52 @@ static bool flush(struct worker *worker)
 	return true;
 }
 
-static void note_obtained(struct worker *worker, enum connection_result result)
+static void note_obtained(struct worker *worker, enum obtain_result result)
 {
 	struct notices *notices = &worker->forwarding->notices;
 
 	switch (result) {
-	case CONNECTION_MADE_IN_QUARANTINE:
+	case ENTRY_MADE_IN_QUARANTINE:
 		count(worker, COUNTER_quarantine_cut_short, 1);
 		/* fall through */
-	case CONNECTION_MADE:
+	case ENTRY_MADE:
 		count(worker, COUNTER_connections_made, 1);
 		if (worker->forwarding->options->log_peers)
 			notices_raise(notices, NOTICE_NEWCOMER);
 		break;
-	case CONNECTION_REFUSED:
+	case ENTRY_REFUSED:
 		count(worker, COUNTER_connections_refused, 1);
 		notices_raise(notices, NOTICE_PEER_REFUSED);
 		break;
 	default:
 		return;
 	}
-	if (connection_store_wants_refill(worker->forwarding->store))
+	if (connection_store_wants_spares(worker->forwarding->store))
 		notices_raise(notices, NOTICE_RESERVE_LOW);
 }
 
 /* Rule R2: the peer's entry, made if there is none. Fills the source of its packets. */
 static enum counter admit_peer(struct worker *worker, const struct received_message *message,
-			       struct connection **connection, uint32_t *source)
+			       struct peer_entry **connection, uint32_t *source)
 {
-	enum connection_result result;
+	enum obtain_result result;
 
 	const struct peer peer = {message->from, worker->own_port};
 
-	*connection = connection_store_obtain(worker->forwarding->store, &peer, worker->now,
-					      &result);
+	*connection = connection_store_obtain(worker->forwarding->store, &peer, &message->to,
+					      worker->now, &result);
 	note_obtained(worker, result);
 	if (*connection == NULL)
-		return result == CONNECTION_HAS_NO_POOL ? COUNTER_discard_in_no_address
-							: COUNTER_discard_in_refused;
-	connection_refresh(&(*connection)->last_received, worker->now);
-	connection_set_local(*connection, &message->to);
+		return result == ENTRY_HAS_NO_POOL ? COUNTER_discard_in_no_address
+						   : COUNTER_discard_in_refused;
+	peer_entry_refresh(&(*connection)->last_received, worker->now);
 	*source = ip_address_ipv4(&(*connection)->tunnel_address);
 	return COUNTER_COUNT;
 }
 
 /* Rule R1: endpoint mode takes datagrams from any source, or only from those it sent to. */
 static enum counter admit_source(struct worker *worker, const struct received_message *message,
-				 struct connection **connection, uint32_t *source)
+				 struct peer_entry **connection, uint32_t *source)
 {
 	const struct options *options = worker->forwarding->options;
 
@@ -111,7 +110,7 @@ static enum counter admit_source(struct worker *worker, const struct received_me
 			   worker->now) > options->connection_timeout))
 		return COUNTER_discard_in_unsolicited;
 	if (*connection != NULL)
-		connection_refresh(&(*connection)->last_received, worker->now);
+		peer_entry_refresh(&(*connection)->last_received, worker->now);
 	return COUNTER_COUNT;
 }
 
@@ -120,7 +119,7 @@ static enum counter admit_source(struct worker *worker, const struct received_me
  * Returns COUNTER_COUNT, or the reason why not.
  */
 static enum counter admit(struct worker *worker, const struct received_message *message,
-			  struct connection **connection, struct inbound_origin *origin)
+			  struct peer_entry **connection, struct inbound_origin *origin)
 {
 	struct forwarding *forwarding = worker->forwarding;
 
@@ -139,20 +138,20 @@ static enum counter admit(struct worker *worker, const struct received_message *
 struct passage {
 	struct received_message message;
 	struct inbound_origin origin;
-	struct connection *connection; /* NULL in endpoint mode for an unknown source */
+	struct peer_entry *connection; /* NULL in endpoint mode for an unknown source */
 	bool is_judged;                /* admit() was asked */
 	enum counter refusal;          /* its answer */
 };
 
 static void count_segment(struct worker *worker, const struct passage *passage, size_t length)
 {
-	struct connection *connection = passage->connection;
+	struct peer_entry *connection = passage->connection;
 
 	count(worker, COUNTER_in_segments, 1);
 	count(worker, COUNTER_in_bytes, length);
 	if (connection == NULL)
 		return;
-	connection_refresh(&connection->last_tcp, worker->now);
+	peer_entry_refresh(&connection->last_tcp, worker->now);
 	if (worker->forwarding->options->log_peers)
 		atomic_fetch_add_explicit(
 			&connection_store_record(worker->forwarding->store, connection)->bytes_in,

@@ -116,7 +116,7 @@ static bool flush(struct worker *worker)
 }
 
 /* For --log-peers: what is sent to the peer, if nothing stops it later. */
-static void count_for_log(const struct worker *worker, const struct connection *connection,
+static void count_for_log(const struct worker *worker, const struct peer_entry *connection,
 			  const struct tunnel_packet *packet)
 {
 	if (worker->forwarding->options->log_peers)
@@ -132,16 +132,23 @@ static bool route_to_peer(struct worker *worker, const struct tunnel_packet *pac
 	struct datagram_route *route = &worker->outbound.route;
 	struct ip_address destination =
 		ip_address_from_ipv4(load_u32(packet->ip + IPV4_DESTINATION));
-	struct connection *connection =
+	struct peer_entry *connection =
 		connection_store_find_tunnel_address(worker->forwarding->store, &destination);
+
+	const struct destination *there;
 
 	if (connection == NULL) {
 		count(worker, COUNTER_discard_out_unknown_destination, 1);
 		reject_packet(worker, packet->ip, ICMP_QUOTED_SIZE, ICMP_CODE_HOST_UNREACHABLE, 0);
 		return false;
 	}
-	route->destination = connection->peer.remote;
-	route->source = connection_local(connection);
+	there = peer_entry_destination(connection);
+	if (there == NULL) {
+		count(worker, COUNTER_discard_out_unreachable, packet->segments);
+		return false;
+	}
+	route->destination = there->peer.remote;
+	route->source = destination_own_address(there);
 	count_for_log(worker, connection, packet);
 	return true;
 }
@@ -150,8 +157,8 @@ static bool route_to_peer(struct worker *worker, const struct tunnel_packet *pac
 static bool route_to_destination(struct worker *worker, const struct tunnel_packet *packet)
 {
 	struct datagram_route *route = &worker->outbound.route;
-	enum connection_result result;
-	struct connection *connection;
+	enum obtain_result result;
+	struct peer_entry *connection;
 
 	struct peer peer = {.own_port = worker->own_port};
 
@@ -159,7 +166,7 @@ static bool route_to_destination(struct worker *worker, const struct tunnel_pack
 	peer.remote.port = htons((uint16_t)worker->forwarding->options->endpoint_port);
 	memset(route, 0, sizeof(*route));
 	route->destination = peer.remote;
-	connection = connection_store_obtain(worker->forwarding->store, &peer, worker->now,
+	connection = connection_store_obtain(worker->forwarding->store, &peer, NULL, worker->now,
 					     &result);
 	if (connection == NULL) {
 		count(worker, COUNTER_connections_refused, 1);
@@ -171,13 +178,13 @@ static bool route_to_destination(struct worker *worker, const struct tunnel_pack
 		reject_packet(worker, packet->ip, ICMP_QUOTED_SIZE, ICMP_CODE_HOST_UNREACHABLE, 0);
 		return false;
 	}
-	if (result == CONNECTION_MADE) {
+	if (result == ENTRY_MADE) {
 		count(worker, COUNTER_connections_made, 1);
 		if (worker->forwarding->options->log_peers)
 			notices_raise(&worker->forwarding->notices, NOTICE_NEWCOMER);
 	}
-	connection_refresh(&connection->last_sent, worker->now);
-	connection_refresh(&connection->last_tcp, worker->now);
+	peer_entry_refresh(&connection->last_sent, worker->now);
+	peer_entry_refresh(&connection->last_tcp, worker->now);
 	count_for_log(worker, connection, packet);
 	return true;
 }

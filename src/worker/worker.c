@@ -180,14 +180,14 @@ static void *run(void *argument)
 		[WATCH_QUEUE] = {.fd = worker->queue},
 	};
 
-	urcu_qsbr_register_thread();
+	rcu_thread_register();
 	while (!atomic_load_explicit(&forwarding->is_stopping, memory_order_relaxed)) {
 		int ready;
 
 		set_watches(worker, watches);
-		urcu_qsbr_thread_offline();
+		rcu_thread_offline();
 		ready = wait_for_events(worker, watches);
-		urcu_qsbr_thread_online();
+		rcu_thread_online();
 		if (ready <= 0)
 			continue;
 		if (watches[WATCH_WAKE].revents & POLLIN)
@@ -195,7 +195,7 @@ static void *run(void *argument)
 		else
 			carry(worker, watches);
 	}
-	urcu_qsbr_unregister_thread();
+	rcu_thread_unregister();
 	return NULL;
 }
 

@@ -117,18 +117,18 @@ static void assert_addresses(const struct pool_range *range, uint32_t first, uin
 
 		if (claim(pool, number, 1, &offset) == POOL_IS_FULL) {
 			/* a large pool that is nearly full */
-			address_pool_refill_reserve(pool, 1);
+			address_pool_refill_spares(pool, 1);
 			continue;
 		}
 		address = address_pool_address(pool, offset);
 		assert_in_range(host_order(&address), first, last);
 		assert_int_equal(seen[host_order(&address) - first]++, 0);
-		for (size_t i = 0; i < range->reserved_count; i++)
-			assert_memory_not_equal(&address, &range->reserved[i], 16);
+		for (size_t i = 0; i < range->excluded_count; i++)
+			assert_memory_not_equal(&address, &range->excluded[i], 16);
 		claimed++;
 		assert_in_range(number, 0, 100 * (uint64_t)capacity);
 	}
-	address_pool_refill_reserve(pool, 1);
+	address_pool_refill_spares(pool, 1);
 	assert_int_equal(claim(pool, 1000000, 1, &offset), POOL_IS_FULL);
 	free(seen);
 	address_pool_destroy(pool);
@@ -153,14 +153,14 @@ static void small_prefixes_use_all_addresses(void **state)
 
 	(void)state;
 	assert_addresses(&range, NETWORK + 6, NETWORK + 7, 2);
-	range.reserved[range.reserved_count++] = ipv4_address(NETWORK + 7);
+	range.excluded[range.excluded_count++] = ipv4_address(NETWORK + 7);
 	assert_addresses(&range, NETWORK + 6, NETWORK + 6, 1);
 	range = range_of(NETWORK + 7, 32, UNLIMITED);
 	assert_addresses(&range, NETWORK + 7, NETWORK + 7, 1);
-	range.reserved[range.reserved_count++] = ipv4_address(NETWORK + 7);
+	range.excluded[range.excluded_count++] = ipv4_address(NETWORK + 7);
 	assert_addresses(&range, NETWORK + 7, NETWORK + 7, 0);
 	range = range_of(NETWORK + 4, 30, UNLIMITED);
-	range.reserved[range.reserved_count++] = ipv4_address(NETWORK + 5);
+	range.excluded[range.excluded_count++] = ipv4_address(NETWORK + 5);
 	assert_addresses(&range, NETWORK + 6, NETWORK + 6, 1);
 }
 
@@ -169,22 +169,22 @@ static void own_addresses_are_left_out(void **state)
 	struct pool_range range = range_of(NETWORK, 24, UNLIMITED);
 
 	(void)state;
-	range.reserved[range.reserved_count++] = ipv4_address(NETWORK + 1);
+	range.excluded[range.excluded_count++] = ipv4_address(NETWORK + 1);
 	assert_addresses(&range, NETWORK + 2, NETWORK + 254, 253);
-	range.reserved[range.reserved_count++] = ipv4_address(NETWORK + 77);
-	range.reserved[range.reserved_count++] = ipv4_address(NETWORK + 254);
+	range.excluded[range.excluded_count++] = ipv4_address(NETWORK + 77);
+	range.excluded[range.excluded_count++] = ipv4_address(NETWORK + 254);
 	assert_addresses(&range, NETWORK + 2, NETWORK + 253, 251);
 	/* one that is elsewhere, one that is twice there, and IPv6 with the same end */
-	range.reserved[range.reserved_count++] = ipv4_address(NETWORK + 256);
-	range.reserved[range.reserved_count++] = ipv4_address(NETWORK - 1);
-	range.reserved[range.reserved_count++] = ipv4_address(NETWORK + 77);
-	range.reserved[range.reserved_count] = ipv4_address(NETWORK + 99);
-	range.reserved[range.reserved_count++].bytes[0] = 0x20;
+	range.excluded[range.excluded_count++] = ipv4_address(NETWORK + 256);
+	range.excluded[range.excluded_count++] = ipv4_address(NETWORK - 1);
+	range.excluded[range.excluded_count++] = ipv4_address(NETWORK + 77);
+	range.excluded[range.excluded_count] = ipv4_address(NETWORK + 99);
+	range.excluded[range.excluded_count++].bytes[0] = 0x20;
 	assert_addresses(&range, NETWORK + 2, NETWORK + 253, 251);
-	while (range.reserved_count < 16) {
-		uint32_t host = 100 + (uint32_t)range.reserved_count;
+	while (range.excluded_count < 16) {
+		uint32_t host = 100 + (uint32_t)range.excluded_count;
 
-		range.reserved[range.reserved_count++] = ipv4_address(NETWORK + host);
+		range.excluded[range.excluded_count++] = ipv4_address(NETWORK + host);
 	}
 	assert_addresses(&range, NETWORK + 2, NETWORK + 253, 251 - 9);
 }
@@ -675,7 +675,7 @@ static void a_full_pool_refuses_and_recovers(void **state)
 	address_pool_destroy(pool);
 }
 
-/* Large pools: what is not near home comes from the reserve */
+/* Large pools: what is not near home is a spare address */
 
 /* A peer whose search sees none of the offsets from `from` to `to`. */
 static uint32_t peer_far_from(const struct address_pool *pool, uint32_t from, uint32_t to,
@@ -691,7 +691,7 @@ static uint32_t peer_far_from(const struct address_pool *pool, uint32_t from, ui
 	}
 }
 
-/* The usual pool needs no reserve and refuses nobody as long as it has an address. */
+/* The usual pool needs no spares and refuses nobody as long as it has an address. */
 static void a_pool_of_254_is_searched_whole(void **state)
 {
 	struct dice dice = dice_for(__func__);
@@ -709,32 +709,32 @@ static void a_pool_of_254_is_searched_whole(void **state)
 	}
 }
 
-/* The control thread refills the reserve when it was needed, not before and not again. */
-static void a_used_reserve_wants_a_refill(void **state)
+/* The control thread looks for spares when they were needed, not before and not again. */
+static void used_spares_want_others(void **state)
 {
 	struct address_pool *pool = pool_of(20, UNLIMITED);
 	uint32_t near = 0, far = peer_far_from(pool, 100, 200, 0);
 	uint32_t offset;
 
 	(void)state;
-	address_pool_refill_reserve(pool, 1);
+	address_pool_refill_spares(pool, 1);
 	assert_int_equal(claim(pool, near, 1, &offset), POOL_CLAIMED);
-	assert_false(address_pool_wants_refill(pool));
+	assert_false(address_pool_wants_spares(pool));
 	hold_all(pool, 999);
 	for (uint32_t i = 100; i < 200; i++)
 		address_pool_unclaim(pool, i);
-	address_pool_refill_reserve(pool, 1);
+	address_pool_refill_spares(pool, 1);
 	/* something was taken from it */
 	assert_int_equal(claim(pool, far, 1, &offset), POOL_CLAIMED);
-	assert_true(address_pool_wants_refill(pool));
-	address_pool_refill_reserve(pool, 1);
-	assert_false(address_pool_wants_refill(pool));
+	assert_true(address_pool_wants_spares(pool));
+	address_pool_refill_spares(pool, 1);
+	assert_false(address_pool_wants_spares(pool));
 	/* it was empty */
 	hold_all(pool, 999);
 	assert_int_equal(claim(pool, far + 1, 1, &offset), POOL_IS_FULL);
-	assert_true(address_pool_wants_refill(pool));
-	address_pool_refill_reserve(pool, 1);
-	assert_false(address_pool_wants_refill(pool));
+	assert_true(address_pool_wants_spares(pool));
+	address_pool_refill_spares(pool, 1);
+	assert_false(address_pool_wants_spares(pool));
 	address_pool_destroy(pool);
 }
 
@@ -755,13 +755,13 @@ static void nearly_full_pools_are_filled_to_the_last_address(void **state)
 				continue;
 			/* refused: as long as there is one, a refill finds it */
 			refusals++;
-			address_pool_refill_reserve(pool, 1);
+			address_pool_refill_spares(pool, 1);
 			assert_int_equal(claim(pool, first + i, 1, &offset), POOL_CLAIMED);
 		}
-		/* a refill is worth as many addresses as the reserve has room for */
-		assert_true(refusals <= capacity / POOL_RESERVE_SIZE + 1);
+		/* a refill is worth as many addresses as there are spares */
+		assert_true(refusals <= capacity / POOL_SPARES + 1);
 		assert_int_equal(claim(pool, first + capacity, 1, &offset), POOL_IS_FULL);
-		address_pool_refill_reserve(pool, 1);
+		address_pool_refill_spares(pool, 1);
 		assert_int_equal(claim(pool, first + capacity, 1, &offset), POOL_IS_FULL);
 		for (offset = 1; offset <= capacity; offset++)
 			assert_in_range(address_pool_holder(pool, offset), first + 1,
@@ -770,8 +770,8 @@ static void nearly_full_pools_are_filled_to_the_last_address(void **state)
 	}
 }
 
-/* The reserve of a pool that is all in quarantine hands out the longest free first. */
-static void the_reserve_is_oldest_first(void **state)
+/* The spares of a pool that is all in quarantine are the longest free first. */
+static void spares_are_oldest_first(void **state)
 {
 	struct dice dice = dice_for(__func__);
 	struct address_pool *pool = pool_of(23, UNLIMITED);
@@ -793,19 +793,19 @@ static void the_reserve_is_oldest_first(void **state)
 	for (uint32_t i = 0; i < 200; i++)
 		address_pool_release(pool, order[i], 0xdead, 5000 + i);
 	for (uint32_t i = 0; i < 200; i++) {
-		if (i % POOL_RESERVE_SIZE == 0) {
+		if (i % POOL_SPARES == 0) {
 			assert_int_equal(claim(pool, i, 5300, &offset), POOL_IS_FULL);
-			address_pool_refill_reserve(pool, 5300);
+			address_pool_refill_spares(pool, 5300);
 		}
 		assert_int_equal(claim(pool, i, 5300, &offset), POOL_CLAIMED_IN_QUARANTINE);
 		assert_int_equal(offset, order[i]);
 	}
-	address_pool_refill_reserve(pool, 5300);
+	address_pool_refill_spares(pool, 5300);
 	assert_int_equal(claim(pool, 1000, 5300, &offset), POOL_IS_FULL);
 	address_pool_destroy(pool);
 }
 
-static void the_reserve_has_what_is_out_of_quarantine_first(void **state)
+static void spares_are_what_is_out_of_quarantine_first(void **state)
 {
 	struct address_pool *pool = pool_of(23, UNLIMITED);
 	uint32_t number = 0, offset;
@@ -819,9 +819,9 @@ static void the_reserve_has_what_is_out_of_quarantine_first(void **state)
 	address_pool_release(pool, 300, 0xdead, 100);
 	address_pool_release(pool, 310, 0xdead, 50);
 	address_pool_unclaim(pool, 305);
-	address_pool_refill_reserve(pool, 5400);
-	for (uint32_t i = 0; i < POOL_RESERVE_SIZE; i++) {
-		/* newcomers from afar, who can have nothing but from the reserve */
+	address_pool_refill_spares(pool, 5400);
+	for (uint32_t i = 0; i < POOL_SPARES; i++) {
+		/* newcomers from afar, who can have nothing but spares */
 		number = peer_far_from(pool, 300, 310, number + 1);
 		if (claim(pool, number, 5400, &offset) == POOL_CLAIMED) {
 			assert_true(offset == 300 || offset == 305 || offset == 310);
@@ -835,8 +835,8 @@ static void the_reserve_has_what_is_out_of_quarantine_first(void **state)
 	address_pool_destroy(pool);
 }
 
-/* What the reserve names may be taken by those whose home is near: then the next one of it is. */
-static void a_reserve_that_others_took_from(void **state)
+/* A spare may be taken by somebody whose home is near: then the next one is. */
+static void spares_that_others_took(void **state)
 {
 	struct address_pool *pool = pool_of(23, UNLIMITED);
 	uint32_t number, offset;
@@ -845,7 +845,7 @@ static void a_reserve_that_others_took_from(void **state)
 	hold_all(pool, 999);
 	for (uint32_t i = 300; i < 310; i++)
 		address_pool_unclaim(pool, i);
-	address_pool_refill_reserve(pool, 1);
+	address_pool_refill_spares(pool, 1);
 	for (uint32_t i = 300; i < 309; i++)
 		assert_true(address_pool_claim_offset(pool, i));
 	number = peer_far_from(pool, 300, 310, 0);
@@ -857,10 +857,10 @@ static void a_reserve_that_others_took_from(void **state)
 }
 
 /*
- * Two addresses are free and in the reserve; one of them is then held for a while and freed. As
+ * Two addresses are free and spare; one of them is then held for a while and freed. As
  * long as the other one is free, nobody else may have the one that was freed a second ago.
  */
-static void a_reserve_that_is_out_of_date_cuts_no_quarantine_short(void **state)
+static void spares_out_of_date_cut_no_quarantine_short(void **state)
 {
 	(void)state;
 	for (int which = 0; which < 2; which++) {
@@ -872,7 +872,7 @@ static void a_reserve_that_is_out_of_date_cuts_no_quarantine_short(void **state)
 		hold_all(pool, 999);
 		address_pool_unclaim(pool, 300);
 		address_pool_unclaim(pool, 301);
-		address_pool_refill_reserve(pool, 1000);
+		address_pool_refill_spares(pool, 1000);
 		assert_true(address_pool_claim_offset(pool, freed));
 		address_pool_publish(pool, freed, 998);
 		address_pool_release(pool, freed, 0xdead, 2000);
@@ -882,18 +882,18 @@ static void a_reserve_that_is_out_of_date_cuts_no_quarantine_short(void **state)
 	}
 }
 
-/* The same with a reserve that has nothing else left, though the pool has. */
-static void a_reserve_that_is_out_of_date_is_no_reserve(void **state)
+/* The same where no other spare is left, though the pool has. */
+static void spares_out_of_date_are_none(void **state)
 {
 	struct address_pool *pool = pool_of(23, UNLIMITED);
 	uint32_t number = peer_far_from(pool, 300, 399, 0);
-	uint32_t offset, first_outside = 300 + POOL_RESERVE_SIZE;
+	uint32_t offset, first_outside = 300 + POOL_SPARES;
 
 	(void)state;
 	hold_all(pool, 999);
 	for (uint32_t i = 300; i < 400; i++)
 		address_pool_unclaim(pool, i);
-	address_pool_refill_reserve(pool, 1000);
+	address_pool_refill_spares(pool, 1000);
 	for (uint32_t i = 300; i < first_outside; i++) {
 		assert_true(address_pool_claim_offset(pool, i));
 		address_pool_publish(pool, i, 998);
@@ -901,16 +901,16 @@ static void a_reserve_that_is_out_of_date_is_no_reserve(void **state)
 	}
 	/* refused and refilled, or a free one at once */
 	if (claim(pool, number, 2001, &offset) == POOL_IS_FULL) {
-		address_pool_refill_reserve(pool, 2001);
+		address_pool_refill_spares(pool, 2001);
 		assert_int_equal(claim(pool, number, 2001, &offset), POOL_CLAIMED);
 	}
 	assert_in_range(offset, first_outside, 399);
 	address_pool_destroy(pool);
 }
 
-/* Nothing else is free, and what is in the reserve was freed in another order since it was filled.
+/* Nothing else is free, and the spares were freed in another order since they were found.
  */
-static void a_reserve_that_is_out_of_date_is_still_oldest_first(void **state)
+static void spares_out_of_date_are_still_oldest_first(void **state)
 {
 	struct address_pool *pool = pool_of(23, UNLIMITED);
 	uint32_t number = peer_far_from(pool, 300, 301, 0);
@@ -920,14 +920,14 @@ static void a_reserve_that_is_out_of_date_is_still_oldest_first(void **state)
 	hold_all(pool, 999);
 	address_pool_release(pool, 300, 0xdead, 1000);
 	address_pool_release(pool, 301, 0xbeef, 1001);
-	address_pool_refill_reserve(pool, 1500);
+	address_pool_refill_spares(pool, 1500);
 	/* who had it came back for a while */
 	assert_true(address_pool_claim_offset(pool, 300));
 	address_pool_publish(pool, 300, 998);
 	address_pool_release(pool, 300, 0xdead, 1600);
 	/* refused and refilled, or the right one at once */
 	if (claim(pool, number, 1601, &offset) == POOL_IS_FULL) {
-		address_pool_refill_reserve(pool, 1601);
+		address_pool_refill_spares(pool, 1601);
 		assert_int_equal(claim(pool, number, 1601, &offset), POOL_CLAIMED_IN_QUARANTINE);
 	}
 	assert_int_equal(offset, 301);
@@ -1041,7 +1041,7 @@ static void *claim_and_give_back(void *argument)
 			held_count++;
 			continue;
 		}
-		/* none for us: let others go on, the one that refills the reserve too */
+		/* none for us: let others go on, the one that looks for spares too */
 		if (held_count < 8)
 			sched_yield();
 		if (held_count > 0)
@@ -1053,7 +1053,7 @@ static void *claim_and_give_back(void *argument)
 	return NULL;
 }
 
-/* Leaves `free_count` addresses of a pool to the threads, while this one refills the reserve. */
+/* Leaves `free_count` addresses of a pool to the threads, while this one looks for spares. */
 static void hold_contest(unsigned bits, uint32_t free_count)
 {
 	struct contest contest = {.pool = pool_of(bits, UNLIMITED), .running = THREADS};
@@ -1069,7 +1069,7 @@ static void hold_contest(unsigned bits, uint32_t free_count)
 				 0);
 	}
 	while (atomic_load(&contest.running) > 0) {
-		address_pool_refill_reserve(contest.pool, 1);
+		address_pool_refill_spares(contest.pool, 1);
 		sched_yield();
 	}
 	for (uint32_t i = 0; i < THREADS; i++) {
@@ -1089,7 +1089,7 @@ static void an_address_is_claimed_by_one_thread_only(void **state)
 	(void)state;
 	hold_contest(24, 254); /* room for all */
 	hold_contest(28, 14);  /* a small pool that is full now and then */
-	hold_contest(22, 20);  /* a large one that lives from its reserve */
+	hold_contest(22, 20);  /* a large one that lives from its spares */
 }
 
 int main(void)
@@ -1121,14 +1121,14 @@ int main(void)
 		cmocka_unit_test(what_is_free_comes_before_what_is_in_quarantine),
 		cmocka_unit_test(a_full_pool_refuses_and_recovers),
 		cmocka_unit_test(a_pool_of_254_is_searched_whole),
-		cmocka_unit_test(a_used_reserve_wants_a_refill),
+		cmocka_unit_test(used_spares_want_others),
 		cmocka_unit_test(nearly_full_pools_are_filled_to_the_last_address),
-		cmocka_unit_test(the_reserve_is_oldest_first),
-		cmocka_unit_test(the_reserve_has_what_is_out_of_quarantine_first),
-		cmocka_unit_test(a_reserve_that_others_took_from),
-		cmocka_unit_test(a_reserve_that_is_out_of_date_cuts_no_quarantine_short),
-		cmocka_unit_test(a_reserve_that_is_out_of_date_is_no_reserve),
-		cmocka_unit_test(a_reserve_that_is_out_of_date_is_still_oldest_first),
+		cmocka_unit_test(spares_are_oldest_first),
+		cmocka_unit_test(spares_are_what_is_out_of_quarantine_first),
+		cmocka_unit_test(spares_that_others_took),
+		cmocka_unit_test(spares_out_of_date_cut_no_quarantine_short),
+		cmocka_unit_test(spares_out_of_date_are_none),
+		cmocka_unit_test(spares_out_of_date_are_still_oldest_first),
 		cmocka_unit_test(quarantines_are_inherited),
 		cmocka_unit_test(inherited_quarantines_end),
 		cmocka_unit_test(an_address_is_claimed_by_one_thread_only),

@@ -31,8 +31,8 @@ static struct pool_range range_of(uint32_t network, unsigned bits, uint32_t max_
 {
 	return (struct pool_range){
 		.prefix = {.address = ipv4_address(network), .length = (uint8_t)(96 + bits)},
-		.reserved = {ipv4_address(OWN)},
-		.reserved_count = 1,
+		.excluded = {ipv4_address(OWN)},
+		.excluded_count = 1,
 		.max_slots = max_slots,
 	};
 }
@@ -41,7 +41,7 @@ static struct connection_store *bare_store(uint32_t max_connections, bool keeps_
 {
 	struct connection_store *store =
 		connection_store_create(&(struct connection_store_settings){
-			.max_connections = max_connections,
+			.max_entries = max_connections,
 			.quarantine = QUARANTINE,
 			.gives_tunnel_address = true,
 			.keeps_records = keeps_records,
@@ -71,27 +71,26 @@ static struct connection_store *store_with(uint32_t max_connections, unsigned bi
 	return store;
 }
 
-static struct connection *obtain(struct connection_store *store, uint32_t number, uint32_t now,
-				 enum connection_result expected)
+static struct peer_entry *obtain(struct connection_store *store, uint32_t number, uint32_t now,
+				 enum obtain_result expected)
 {
 	struct peer peer = numbered_peer(number);
-	enum connection_result result;
-	struct connection *entry = connection_store_obtain(store, &peer, now, &result);
+	enum obtain_result result;
+	struct peer_entry *entry = connection_store_obtain(store, &peer, NULL, now, &result);
 
 	assert_int_equal(result, expected);
-	assert_int_equal(entry == NULL,
-			 result == CONNECTION_REFUSED || result == CONNECTION_HAS_NO_POOL);
+	assert_int_equal(entry == NULL, result == ENTRY_REFUSED || result == ENTRY_HAS_NO_POOL);
 	return entry;
 }
 
-static struct connection *find(struct connection_store *store, uint32_t number)
+static struct peer_entry *find(struct connection_store *store, uint32_t number)
 {
 	struct peer peer = numbered_peer(number);
 
 	return connection_store_find_peer(store, &peer);
 }
 
-static struct connection *find_address(struct connection_store *store, uint32_t address)
+static struct peer_entry *find_address(struct connection_store *store, uint32_t address)
 {
 	struct ip_address wanted = ipv4_address(address);
 
@@ -104,7 +103,7 @@ struct expiry {
 	uint32_t timeout;
 };
 
-static bool is_expired(struct connection *entry, void *argument)
+static bool is_expired(struct peer_entry *entry, void *argument)
 {
 	const struct expiry *expiry = argument;
 
@@ -120,12 +119,12 @@ static uint32_t expire(struct connection_store *store, uint32_t now, uint32_t ti
 
 /* All entries that there are. */
 struct entries {
-	struct connection **items;
+	struct peer_entry **items;
 	uint32_t count;
 	uint32_t room;
 };
 
-static bool collect(struct connection *entry, void *argument)
+static bool collect(struct peer_entry *entry, void *argument)
 {
 	struct entries *entries = argument;
 
@@ -136,14 +135,14 @@ static bool collect(struct connection *entry, void *argument)
 
 static int by_address(const void *a, const void *b)
 {
-	return memcmp(&(*(struct connection *const *)a)->tunnel_address,
-		      &(*(struct connection *const *)b)->tunnel_address, 16);
+	return memcmp(&(*(struct peer_entry *const *)a)->tunnel_address,
+		      &(*(struct peer_entry *const *)b)->tunnel_address, 16);
 }
 
 static int by_peer(const void *a, const void *b)
 {
-	const struct peer *left = &(*(struct connection *const *)a)->peer;
-	const struct peer *right = &(*(struct connection *const *)b)->peer;
+	const struct peer *left = &(*(struct peer_entry *const *)a)->destination->peer;
+	const struct peer *right = &(*(struct peer_entry *const *)b)->destination->peer;
 	int order = memcmp(&left->remote.address, &right->remote.address, 16);
 
 	return order != 0 ? order : left->remote.port - right->remote.port;
@@ -155,21 +154,22 @@ static void assert_is_sound(struct connection_store *store)
 	uint32_t count = connection_store_count(store);
 	struct entries entries = {.room = count + 1};
 
-	entries.items = calloc(entries.room, sizeof(struct connection *));
+	entries.items = calloc(entries.room, sizeof(struct peer_entry *));
 	assert_non_null(entries.items);
 	assert_int_equal(connection_store_sweep(store, 1, collect, NULL, &entries), 0);
 	assert_int_equal(entries.count, count);
 	for (uint32_t i = 0; i < count; i++) {
-		struct connection *entry = entries.items[i];
+		struct peer_entry *entry = entries.items[i];
 		const struct ip_address *address = &entry->tunnel_address;
 
-		assert_ptr_equal(connection_store_find_peer(store, &entry->peer), entry);
+		assert_ptr_equal(connection_store_find_peer(store, &entry->destination->peer),
+				 entry);
 		assert_ptr_equal(connection_store_find_tunnel_address(store, address), entry);
 	}
-	qsort((void *)entries.items, count, sizeof(struct connection *), by_address);
+	qsort((void *)entries.items, count, sizeof(struct peer_entry *), by_address);
 	for (uint32_t i = 1; i < count; i++)
 		assert_true(by_address(&entries.items[i - 1], &entries.items[i]) < 0);
-	qsort((void *)entries.items, count, sizeof(struct connection *), by_peer);
+	qsort((void *)entries.items, count, sizeof(struct peer_entry *), by_peer);
 	for (uint32_t i = 1; i < count; i++)
 		assert_true(by_peer(&entries.items[i - 1], &entries.items[i]) < 0);
 	free(entries.items);
@@ -182,14 +182,14 @@ static void without_a_pool_there_are_no_entries(void **state)
 	struct connection_store *store = bare_store(100, false);
 
 	(void)state;
-	obtain(store, 1, 1, CONNECTION_HAS_NO_POOL);
+	obtain(store, 1, 1, ENTRY_HAS_NO_POOL);
 	assert_int_equal(connection_store_count(store), 0);
 	assert_null(find(store, 1));
 	assert_null(find_address(store, NETWORK + 5));
-	connection_store_refill_reserve(store, 1);
+	connection_store_refill_spares(store, 1);
 	assert_int_equal(expire(store, 1, 0), 0);
 	assert_int_equal(set_pool(store, NETWORK, 24, 1), 0);
-	obtain(store, 1, 1, CONNECTION_MADE);
+	obtain(store, 1, 1, ENTRY_MADE);
 	connection_store_destroy(store);
 }
 
@@ -199,12 +199,13 @@ static void an_entry_is_found_by_both_keys(void **state)
 
 	(void)state;
 	for (uint32_t number = 0; number < 1000; number++) {
-		struct connection *entry = obtain(store, number, 7, CONNECTION_MADE);
+		struct peer_entry *entry = obtain(store, number, 7, ENTRY_MADE);
 		uint32_t address = host_order(&entry->tunnel_address);
 		struct peer peer = numbered_peer(number);
 
-		assert_memory_equal(&entry->peer.remote.address, &peer.remote.address, 16);
-		assert_int_equal(entry->peer.remote.port, peer.remote.port);
+		assert_memory_equal(&entry->destination->peer.remote.address, &peer.remote.address,
+				    16);
+		assert_int_equal(entry->destination->peer.remote.port, peer.remote.port);
 		assert_in_range(address, NETWORK + 2, NETWORK + 4094);
 		assert_ptr_equal(find(store, number), entry);
 		assert_ptr_equal(find_address(store, address), entry);
@@ -224,7 +225,7 @@ static void an_entry_is_found_by_both_keys(void **state)
 static void addresses_outside_a_small_pool(void **state)
 {
 	struct connection_store *store = store_with(10, 31);
-	struct connection *entry = obtain(store, 5, 1, CONNECTION_MADE);
+	struct peer_entry *entry = obtain(store, 5, 1, ENTRY_MADE);
 
 	(void)state;
 	assert_ptr_equal(find_address(store, NETWORK), entry);
@@ -236,10 +237,10 @@ static void addresses_outside_a_small_pool(void **state)
 static void there_is_one_entry_for_each_peer(void **state)
 {
 	struct connection_store *store = store_with(1000, 20);
-	struct connection *entry = obtain(store, 5, 7, CONNECTION_MADE);
+	struct peer_entry *entry = obtain(store, 5, 7, ENTRY_MADE);
 
 	(void)state;
-	assert_ptr_equal(obtain(store, 5, 9, CONNECTION_FOUND), entry);
+	assert_ptr_equal(obtain(store, 5, 9, ENTRY_FOUND), entry);
 	assert_int_equal(entry->last_received, 7);
 	assert_int_equal(connection_store_count(store), 1);
 	connection_store_destroy(store);
@@ -252,14 +253,14 @@ static void peers_that_differ_by_a_bit_are_two(void **state)
 	(void)state;
 	for (unsigned bit = 0; bit <= 128 + 16; bit++) {
 		struct peer peer = peer_of(0xcb007107, 12345);
-		enum connection_result result;
+		enum obtain_result result;
 
 		if (bit < 128)
 			peer.remote.address.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		else if (bit < 128 + 16)
 			peer.remote.port ^= (uint16_t)(1 << (bit - 128));
-		assert_non_null(connection_store_obtain(store, &peer, 1, &result));
-		assert_int_equal(result, CONNECTION_MADE);
+		assert_non_null(connection_store_obtain(store, &peer, NULL, 1, &result));
+		assert_int_equal(result, ENTRY_MADE);
 	}
 	assert_int_equal(connection_store_count(store), 128 + 16 + 1);
 	assert_is_sound(store);
@@ -271,25 +272,25 @@ static void own_ports_are_apart(void **state)
 {
 	struct connection_store *store = store_with(1000, 20);
 	struct peer peer = numbered_peer(5);
-	enum connection_result result;
-	struct connection *entry;
+	enum obtain_result result;
+	struct peer_entry *entry;
 
 	(void)state;
-	obtain(store, 5, 1, CONNECTION_MADE);
+	obtain(store, 5, 1, ENTRY_MADE);
 	peer.own_port = 0x3039; /* any but 0 */
 	assert_null(connection_store_find_peer(store, &peer));
-	entry = connection_store_obtain(store, &peer, 1, &result);
-	assert_int_equal(result, CONNECTION_MADE);
+	entry = connection_store_obtain(store, &peer, NULL, 1, &result);
+	assert_int_equal(result, ENTRY_MADE);
 	assert_ptr_not_equal(entry, find(store, 5));
 	assert_ptr_equal(connection_store_find_peer(store, &peer), entry);
 	connection_store_destroy(store);
 }
 
-static void assert_is_new(struct connection_store *store, struct connection *entry, uint32_t now)
+static void assert_is_new(struct connection_store *store, struct peer_entry *entry, uint32_t now)
 {
-	const struct connection_record *record = connection_store_record(store, entry);
+	const struct peer_record *record = connection_store_record(store, entry);
 	const struct ip_address none = {{0}};
-	struct ip_address local = connection_local(entry);
+	struct ip_address own = destination_own_address(entry->destination);
 
 	assert_int_equal(record->made, now);
 	assert_int_equal(record->bytes_in, 0);
@@ -297,47 +298,57 @@ static void assert_is_new(struct connection_store *store, struct connection *ent
 	assert_int_equal(entry->last_received, now);
 	assert_int_equal(entry->last_sent, now);
 	assert_int_equal(entry->last_tcp, now);
-	assert_memory_equal(&local, &none, 16);
+	assert_memory_equal(&own, &none, 16);
+	assert_false(peer_entry_is_proven(entry));
 }
 
 static void a_new_entry_has_nothing_of_an_old_one(void **state)
 {
 	struct connection_store *store = bare_store(1, true);
-	struct ip_address local = ipv4_address(0xc6336401);
-	struct connection *entry;
+	struct ip_address own = ipv4_address(0xc6336401);
+	struct peer peer = numbered_peer(1);
+	enum obtain_result result;
+	struct peer_entry *entry;
 
 	(void)state;
 	set_pool(store, NETWORK, 24, 1);
-	entry = obtain(store, 1, 7, CONNECTION_MADE);
+	entry = obtain(store, 1, 7, ENTRY_MADE);
 	assert_is_new(store, entry, 7);
-	connection_set_local(entry, &local);
-	connection_refresh(&entry->last_received, 8);
-	connection_refresh(&entry->last_sent, 9);
-	connection_refresh(&entry->last_tcp, 10);
+	connection_store_obtain(store, &peer, &own, 7, &result);
+	peer_entry_prove(entry);
+	peer_entry_refresh(&entry->last_received, 8);
+	peer_entry_refresh(&entry->last_sent, 9);
+	peer_entry_refresh(&entry->last_tcp, 10);
 	connection_store_record(store, entry)->bytes_in = 11;
 	connection_store_record(store, entry)->bytes_out = 12;
 	assert_int_equal(expire(store, 20, 1), 1);
 	/* the only entry there is, so it is the same one */
-	assert_ptr_equal(obtain(store, 2, 30, CONNECTION_MADE), entry);
+	assert_ptr_equal(obtain(store, 2, 30, ENTRY_MADE), entry);
 	assert_is_new(store, entry, 30);
 	connection_store_destroy(store);
 }
 
-static void times_and_local_address(void **state)
+static void times_and_own_address(void **state)
 {
 	struct connection_store *store = store_with(10, 24);
-	struct connection *entry = obtain(store, 1, 7, CONNECTION_MADE);
+	struct peer_entry *entry = obtain(store, 1, 7, ENTRY_MADE);
 	struct dice dice = dice_for(__func__);
+	struct peer peer = numbered_peer(1);
+	enum obtain_result result;
 
 	(void)state;
 	for (uint32_t round = 0; round < 100; round++) {
-		struct ip_address local, remembered;
+		struct ip_address own, remembered;
 
-		dice_fill(&dice, local.bytes, 16);
-		connection_set_local(entry, &local);
-		remembered = connection_local(entry);
-		assert_memory_equal(&remembered, &local, 16);
-		connection_refresh(&entry->last_received, 100 + round);
+		dice_fill(&dice, own.bytes, 16);
+		connection_store_obtain(store, &peer, &own, 7, &result);
+		remembered = destination_own_address(entry->destination);
+		assert_memory_equal(&remembered, &own, 16);
+		/* whoever does not know it leaves it as it is */
+		connection_store_obtain(store, &peer, NULL, 7, &result);
+		remembered = destination_own_address(entry->destination);
+		assert_memory_equal(&remembered, &own, 16);
+		peer_entry_refresh(&entry->last_received, 100 + round);
 		assert_int_equal(entry->last_received, 100 + round);
 	}
 	connection_store_destroy(store);
@@ -347,22 +358,22 @@ static void times_and_local_address(void **state)
 static void a_store_without_tunnel_addresses(void **state)
 {
 	struct connection_store *store =
-		connection_store_create(&(struct connection_store_settings){.max_connections = 10});
+		connection_store_create(&(struct connection_store_settings){.max_entries = 10});
 	const struct ip_address none = {{0}};
 
 	(void)state;
 	assert_non_null(store);
 	for (uint32_t number = 0; number < 10; number++) {
-		struct connection *entry = obtain(store, number, 1, CONNECTION_MADE);
+		struct peer_entry *entry = obtain(store, number, 1, ENTRY_MADE);
 
 		assert_memory_equal(&entry->tunnel_address, &none, 16);
 		assert_ptr_equal(find(store, number), entry);
 	}
 	assert_null(find_address(store, NETWORK + 5));
 	assert_null(connection_store_find_tunnel_address(store, &none));
-	obtain(store, 10, 1, CONNECTION_REFUSED);
+	obtain(store, 10, 1, ENTRY_REFUSED);
 	assert_int_equal(expire(store, 5, 1), 10);
-	obtain(store, 10, 1, CONNECTION_MADE);
+	obtain(store, 10, 1, ENTRY_MADE);
 	assert_int_equal(connection_store_count(store), 1);
 	connection_store_destroy(store);
 }
@@ -374,20 +385,21 @@ struct sweep_log {
 	struct ip_address addresses[100];
 };
 
-static uint32_t number_of(const struct connection *entry)
+static uint32_t number_of(const struct peer_entry *entry)
 {
 	for (uint32_t number = 0; number < 100; number++) {
 		struct peer peer = numbered_peer(number);
 
-		if (memcmp(&peer.remote.address, &entry->peer.remote.address, 16) == 0 &&
-		    peer.remote.port == entry->peer.remote.port)
+		if (memcmp(&peer.remote.address, &entry->destination->peer.remote.address, 16) ==
+			    0 &&
+		    peer.remote.port == entry->destination->peer.remote.port)
 			return number;
 	}
 	fail_msg("an entry for nobody");
 	return 0;
 }
 
-static bool every_third(struct connection *entry, void *argument)
+static bool every_third(struct peer_entry *entry, void *argument)
 {
 	struct sweep_log *log = argument;
 	uint32_t number = number_of(entry);
@@ -396,7 +408,7 @@ static bool every_third(struct connection *entry, void *argument)
 	return number % 3 == 0;
 }
 
-static void log_removed(const struct connection *entry, void *argument)
+static void log_removed(const struct peer_entry *entry, void *argument)
 {
 	struct sweep_log *log = argument;
 	uint32_t number = number_of(entry);
@@ -414,7 +426,7 @@ static void a_sweep_removes_what_it_is_told_to(void **state)
 	(void)state;
 	for (uint32_t number = 0; number < 100; number++)
 		addresses[number] =
-			host_order(&obtain(store, number, 1, CONNECTION_MADE)->tunnel_address);
+			host_order(&obtain(store, number, 1, ENTRY_MADE)->tunnel_address);
 	assert_int_equal(connection_store_sweep(store, 5, every_third, log_removed, &log), 34);
 	assert_int_equal(connection_store_count(store), 66);
 	for (uint32_t number = 0; number < 100; number++) {
@@ -445,11 +457,11 @@ static void a_peer_that_comes_back_has_its_address_again(void **state)
 	/* so many that a good part of them is not at home */
 	for (uint32_t number = 0; number < 500; number++)
 		addresses[number] =
-			host_order(&obtain(store, number, 1, CONNECTION_MADE)->tunnel_address);
+			host_order(&obtain(store, number, 1, ENTRY_MADE)->tunnel_address);
 	assert_int_equal(expire(store, 1000, 100), 500);
 	assert_int_equal(connection_store_count(store), 0);
 	for (uint32_t number = 500; number-- > 0;) {
-		struct connection *entry = obtain(store, number, 1001, CONNECTION_MADE);
+		struct peer_entry *entry = obtain(store, number, 1001, ENTRY_MADE);
 
 		/* in quarantine for everybody else, so in any order */
 		assert_int_equal(host_order(&entry->tunnel_address), addresses[number]);
@@ -465,8 +477,8 @@ static void a_store_that_was_restarted_gives_the_same_addresses(void **state)
 
 	(void)state;
 	for (uint32_t number = 0; number < 200; number++) {
-		struct connection *one = obtain(before, number, 1, CONNECTION_MADE);
-		struct connection *other = obtain(after, number, 99, CONNECTION_MADE);
+		struct peer_entry *one = obtain(before, number, 1, ENTRY_MADE);
+		struct peer_entry *other = obtain(after, number, 99, ENTRY_MADE);
 
 		assert_memory_equal(&one->tunnel_address, &other->tunnel_address, 16);
 	}
@@ -483,15 +495,14 @@ static void quarantine_cut_short_is_told(void **state)
 	(void)state;
 	for (uint32_t number = 0; number < 5; number++)
 		addresses[number] = host_order(
-			&obtain(store, number, 100 + number, CONNECTION_MADE)->tunnel_address);
-	obtain(store, 5, 200, CONNECTION_REFUSED);
+			&obtain(store, number, 100 + number, ENTRY_MADE)->tunnel_address);
+	obtain(store, 5, 200, ENTRY_REFUSED);
 	assert_int_equal(connection_store_count(store), 5);
 	/* one after the other goes; the newcomers get what was freed longest ago */
 	for (uint32_t number = 0; number < 5; number++)
 		assert_int_equal(expire(store, 300 + number, 200), 1);
 	for (uint32_t number = 10; number < 15; number++) {
-		struct connection *entry = obtain(store, number, 400,
-						  CONNECTION_MADE_IN_QUARANTINE);
+		struct peer_entry *entry = obtain(store, number, 400, ENTRY_MADE_IN_QUARANTINE);
 
 		assert_int_equal(host_order(&entry->tunnel_address), addresses[number - 10]);
 	}
@@ -499,7 +510,7 @@ static void quarantine_cut_short_is_told(void **state)
 	assert_int_equal(expire(store, 2000, 200), 5);
 	/* after the quarantine they are like any other */
 	for (uint32_t number = 20; number < 25; number++)
-		obtain(store, number, 2000 + QUARANTINE, CONNECTION_MADE);
+		obtain(store, number, 2000 + QUARANTINE, ENTRY_MADE);
 	connection_store_destroy(store);
 }
 
@@ -512,22 +523,22 @@ static void a_store_full_of_entries_refuses_and_recovers(void **state)
 		uint32_t first = round * 1000;
 
 		for (uint32_t number = first; number < first + 100; number++)
-			obtain(store, number, 10 * round + 1, CONNECTION_MADE);
+			obtain(store, number, 10 * round + 1, ENTRY_MADE);
 		for (uint32_t number = first + 100; number < first + 150; number++)
-			obtain(store, number, 10 * round + 1, CONNECTION_REFUSED);
+			obtain(store, number, 10 * round + 1, ENTRY_REFUSED);
 		/* those that have an entry are served */
 		for (uint32_t number = first; number < first + 100; number++)
-			obtain(store, number, 10 * round + 1, CONNECTION_FOUND);
+			obtain(store, number, 10 * round + 1, ENTRY_FOUND);
 		assert_null(find(store, first + 100));
 		assert_int_equal(connection_store_count(store), 100);
 		assert_is_sound(store);
 		/* 30 go, 30 may come */
 		for (uint32_t number = first + 30; number < first + 100; number++)
-			connection_refresh(&find(store, number)->last_received, 10 * round + 5);
+			peer_entry_refresh(&find(store, number)->last_received, 10 * round + 5);
 		assert_int_equal(expire(store, 10 * round + 6, 2), 30);
 		for (uint32_t number = first + 200; number < first + 230; number++)
-			obtain(store, number, 10 * round + 6, CONNECTION_MADE);
-		obtain(store, first + 300, 10 * round + 6, CONNECTION_REFUSED);
+			obtain(store, number, 10 * round + 6, ENTRY_MADE);
+		obtain(store, first + 300, 10 * round + 6, ENTRY_REFUSED);
 		assert_is_sound(store);
 		assert_int_equal(expire(store, 10 * round + 9, 0), 100);
 		assert_int_equal(connection_store_count(store), 0);
@@ -542,16 +553,16 @@ static uint32_t fill_the_pool(struct connection_store *store, uint32_t first, ui
 
 	for (uint32_t number = first;; number++) {
 		struct peer peer = numbered_peer(number);
-		enum connection_result result;
+		enum obtain_result result;
 
-		connection_store_obtain(store, &peer, now, &result);
-		if (result == CONNECTION_REFUSED) {
-			connection_store_refill_reserve(store, now);
-			connection_store_obtain(store, &peer, now, &result);
+		connection_store_obtain(store, &peer, NULL, now, &result);
+		if (result == ENTRY_REFUSED) {
+			connection_store_refill_spares(store, now);
+			connection_store_obtain(store, &peer, NULL, now, &result);
 		}
-		if (result == CONNECTION_REFUSED)
+		if (result == ENTRY_REFUSED)
 			return made;
-		assert_true(result == CONNECTION_MADE || result == CONNECTION_MADE_IN_QUARANTINE);
+		assert_true(result == ENTRY_MADE || result == ENTRY_MADE_IN_QUARANTINE);
 		made++;
 	}
 }
@@ -588,40 +599,40 @@ static void how_many_peers_the_pool_has_room_for(void **state)
 	}
 	/* those who have an address count as well */
 	assert_int_equal(set_pool(store, NETWORK, 24, 1), 0);
-	obtain(store, 1, 1, CONNECTION_MADE);
+	obtain(store, 1, 1, ENTRY_MADE);
 	assert_int_equal(connection_store_pool_capacity(store), 253);
 	connection_store_destroy(store);
 }
 
-/* A new pool has its reserve at once, and says when it needs another one. */
-static void a_new_pool_has_its_reserve(void **state)
+/* A new pool has spares at once, and says when it needs others. */
+static void a_new_pool_has_spares(void **state)
 {
 	struct connection_store *store = bare_store(5000, false);
 
 	(void)state;
-	assert_false(connection_store_wants_refill(store));
+	assert_false(connection_store_wants_spares(store));
 	assert_int_equal(set_pool(store, NETWORK, 20, 1), 0);
-	assert_false(connection_store_wants_refill(store));
+	assert_false(connection_store_wants_spares(store));
 	assert_int_equal(fill_the_pool(store, 0, 100), 4093);
 	for (uint32_t number = 10; number < 4093; number++)
-		connection_refresh(&find(store, number)->last_received, 200);
+		peer_entry_refresh(&find(store, number)->last_received, 200);
 	assert_int_equal(expire(store, 201, 50), 10);
 	assert_int_equal(set_pool(store, NETWORK, 20, 202), 0);
-	assert_false(connection_store_wants_refill(store));
-	/* nobody has a home so near to all of those ten that no reserve is needed */
+	assert_false(connection_store_wants_spares(store));
+	/* nobody has a home so near to all of those ten that no spare is needed */
 	for (uint32_t number = 5000; number < 5010; number++)
-		obtain(store, number, 203, CONNECTION_MADE_IN_QUARANTINE);
-	assert_true(connection_store_wants_refill(store));
-	obtain(store, 5010, 203, CONNECTION_REFUSED);
-	connection_store_refill_reserve(store, 203);
-	assert_false(connection_store_wants_refill(store));
+		obtain(store, number, 203, ENTRY_MADE_IN_QUARANTINE);
+	assert_true(connection_store_wants_spares(store));
+	obtain(store, 5010, 203, ENTRY_REFUSED);
+	connection_store_refill_spares(store, 203);
+	assert_false(connection_store_wants_spares(store));
 	assert_is_sound(store);
 	connection_store_destroy(store);
 }
 
 /* Pools that change */
 
-static void count_removed(const struct connection *entry, void *argument)
+static void count_removed(const struct peer_entry *entry, void *argument)
 {
 	(void)entry;
 	++*(uint32_t *)argument;
@@ -631,13 +642,13 @@ static void a_new_pool_drops_what_lies_outside(void **state)
 {
 	struct connection_store *store = store_with(1000, 24);
 	struct pool_range upper = range_of(NETWORK + 128, 25, 1 << 22);
-	struct connection *entries[200];
+	struct peer_entry *entries[200];
 	uint32_t addresses[200];
 	uint32_t told = 0, lost = NEVER, expected = 0;
 
 	(void)state;
 	for (uint32_t number = 0; number < 200; number++) {
-		struct connection *entry = obtain(store, number, 1, CONNECTION_MADE);
+		struct peer_entry *entry = obtain(store, number, 1, ENTRY_MADE);
 
 		entries[number] = entry;
 		addresses[number] = host_order(&entry->tunnel_address);
@@ -663,8 +674,8 @@ static void a_new_pool_drops_what_lies_outside(void **state)
 	/* newcomers are from the new pool, and so are those who were dropped */
 	for (uint32_t number = 0; number < 200; number++) {
 		struct peer peer = numbered_peer(number);
-		enum connection_result result;
-		struct connection *entry = connection_store_obtain(store, &peer, 3, &result);
+		enum obtain_result result;
+		struct peer_entry *entry = connection_store_obtain(store, &peer, NULL, 3, &result);
 
 		if (entry != NULL)
 			assert_in_range(host_order(&entry->tunnel_address), NETWORK + 129,
@@ -682,12 +693,12 @@ static void a_wider_pool_drops_nothing(void **state)
 	(void)state;
 	for (uint32_t number = 0; number < 100; number++)
 		addresses[number] =
-			host_order(&obtain(store, number, 1, CONNECTION_MADE)->tunnel_address);
+			host_order(&obtain(store, number, 1, ENTRY_MADE)->tunnel_address);
 	/* from the middle of a pool, so that every offset changes */
 	for (unsigned bits = 24; bits >= 7; bits--) {
 		assert_int_equal(set_pool(store, NETWORK, bits, 2), 0);
 		for (uint32_t number = 0; number < 100; number++) {
-			struct connection *entry = find(store, number);
+			struct peer_entry *entry = find(store, number);
 
 			assert_non_null(entry);
 			assert_int_equal(host_order(&entry->tunnel_address), addresses[number]);
@@ -705,19 +716,19 @@ static void the_interfaces_new_address_is_taken_from_its_holder(void **state)
 {
 	struct connection_store *store = store_with(1000, 24);
 	struct pool_range range = range_of(NETWORK, 24, 1 << 22);
-	struct connection *entry = obtain(store, 7, 1, CONNECTION_MADE);
+	struct peer_entry *entry = obtain(store, 7, 1, ENTRY_MADE);
 	uint32_t address = host_order(&entry->tunnel_address);
 	uint32_t lost;
 
 	(void)state;
-	obtain(store, 8, 1, CONNECTION_MADE);
-	range.reserved[0] = ipv4_address(address);
+	obtain(store, 8, 1, ENTRY_MADE);
+	range.excluded[0] = ipv4_address(address);
 	assert_true(connection_store_set_pool(store, &range, 2, NULL, NULL, &lost));
 	assert_int_equal(lost, 1);
 	assert_null(find(store, 7));
 	assert_non_null(find(store, 8));
 	assert_null(find_address(store, address));
-	entry = obtain(store, 7, 3, CONNECTION_MADE);
+	entry = obtain(store, 7, 3, ENTRY_MADE);
 	assert_int_not_equal(host_order(&entry->tunnel_address), address);
 	assert_is_sound(store);
 	connection_store_destroy(store);
@@ -731,17 +742,17 @@ static void quarantine_goes_on_in_a_new_pool(void **state)
 	(void)state;
 	for (uint32_t number = 0; number < 5; number++)
 		addresses[number] =
-			host_order(&obtain(store, number, 1, CONNECTION_MADE)->tunnel_address);
+			host_order(&obtain(store, number, 1, ENTRY_MADE)->tunnel_address);
 	assert_int_equal(expire(store, 1000, 10), 5);
 	/* twice as many addresses, eight of them without a quarantine */
 	assert_int_equal(set_pool(store, NETWORK, 28, 1001), 0);
 	for (uint32_t number = 10; number < 18; number++) {
-		struct connection *entry = obtain(store, number, 1002, CONNECTION_MADE);
+		struct peer_entry *entry = obtain(store, number, 1002, ENTRY_MADE);
 
 		assert_in_range(host_order(&entry->tunnel_address), NETWORK + 7, NETWORK + 14);
 	}
 	for (uint32_t number = 0; number < 5; number++) {
-		struct connection *entry = obtain(store, number, 1003, CONNECTION_MADE);
+		struct peer_entry *entry = obtain(store, number, 1003, ENTRY_MADE);
 
 		assert_int_equal(host_order(&entry->tunnel_address), addresses[number]);
 	}
@@ -762,12 +773,12 @@ struct newcomers {
 
 static struct newcomers newcomers;
 
-static void note_newcomer(const struct connection *entry, void *argument)
+static void note_newcomer(const struct peer_entry *entry, void *argument)
 {
 	assert_ptr_equal(argument, &newcomers);
 	/* also what ends a list that goes round in a circle */
 	assert_in_range(newcomers.count, 0, MAX_NEWCOMERS - 1);
-	newcomers.peers[newcomers.count++] = entry->peer;
+	newcomers.peers[newcomers.count++] = entry->destination->peer;
 }
 
 static void take_newcomers(struct connection_store *store)
@@ -798,8 +809,8 @@ static void newcomers_are_told_once_oldest_first(void **state)
 	assert_int_equal(newcomers.count, 0);
 	for (uint32_t round = 0; round < 5; round++) {
 		for (uint32_t number = 0; number < 100; number++) {
-			obtain(store, 100 * round + number, 1, CONNECTION_MADE);
-			obtain(store, number, 1, CONNECTION_FOUND);
+			obtain(store, 100 * round + number, 1, ENTRY_MADE);
+			obtain(store, number, 1, ENTRY_FOUND);
 		}
 		take_newcomers(store);
 		assert_int_equal(newcomers.count, 100);
@@ -815,7 +826,7 @@ static void newcomers_are_told_once_oldest_first(void **state)
 	}
 	/* one that comes back is one again */
 	assert_int_equal(expire(store, 100, 10), 500);
-	obtain(store, 3, 101, CONNECTION_MADE);
+	obtain(store, 3, 101, ENTRY_MADE);
 	take_newcomers(store);
 	assert_int_equal(newcomers.count, 1);
 	assert_int_equal(times_among_newcomers(3), 1);
@@ -831,10 +842,10 @@ static void newcomers_that_went_before_they_were_told(void **state)
 	(void)state;
 	assert_int_equal(set_pool(store, NETWORK, 16, 1), 0);
 	for (uint32_t number = 0; number < 3; number++)
-		obtain(store, number, 1, CONNECTION_MADE);
+		obtain(store, number, 1, ENTRY_MADE);
 	assert_int_equal(expire(store, 100, 10), 3);
 	for (uint32_t number = 10; number < 13; number++)
-		obtain(store, number, 101, CONNECTION_MADE);
+		obtain(store, number, 101, ENTRY_MADE);
 	take_newcomers(store);
 	for (uint32_t number = 10; number < 13; number++) {
 		assert_int_equal(times_among_newcomers(number), 1);
@@ -855,14 +866,14 @@ static void newcomers_that_stay_are_told_in_order(void **state)
 	(void)state;
 	assert_int_equal(set_pool(store, NETWORK, 16, 1), 0);
 	for (uint32_t number = 0; number < 9; number++) {
-		obtain(store, number, 1, CONNECTION_MADE);
+		obtain(store, number, 1, ENTRY_MADE);
 		/* the one that is the youngest, and alone, and those between */
 		if (number % 2 == 1) {
-			connection_refresh(&find(store, number)->last_received, 0);
+			peer_entry_refresh(&find(store, number)->last_received, 0);
 			assert_int_equal(expire(store, 1, 1), 1);
 		}
 	}
-	obtain(store, 9, 1, CONNECTION_MADE);
+	obtain(store, 9, 1, ENTRY_MADE);
 	take_newcomers(store);
 	assert_int_equal(newcomers.count, 6);
 	for (uint32_t i = 0; i < 6; i++) {
@@ -883,9 +894,9 @@ static void newcomers_that_a_new_pool_dropped(void **state)
 
 	(void)state;
 	assert_int_equal(set_pool(store, NETWORK, 16, 1), 0);
-	obtain(store, 0, 1, CONNECTION_MADE);
+	obtain(store, 0, 1, ENTRY_MADE);
 	assert_int_equal(set_pool(store, NETWORK + (1 << 16), 16, 1), 1);
-	obtain(store, 10, 1, CONNECTION_MADE);
+	obtain(store, 10, 1, ENTRY_MADE);
 	take_newcomers(store);
 	assert_int_equal(times_among_newcomers(10), 1);
 	assert_in_range(newcomers.count, 1, 2);
@@ -893,7 +904,7 @@ static void newcomers_that_a_new_pool_dropped(void **state)
 }
 
 /* Newcomers are taken while entries go, so that a log says who came before it says who went. */
-static void take_newcomers_first(const struct connection *entry, void *argument)
+static void take_newcomers_first(const struct peer_entry *entry, void *argument)
 {
 	uint32_t number = number_of(entry);
 
@@ -901,7 +912,7 @@ static void take_newcomers_first(const struct connection *entry, void *argument)
 	assert_int_equal(times_among_newcomers(number), 1);
 }
 
-static bool has_an_even_number(struct connection *entry, void *argument)
+static bool has_an_even_number(struct peer_entry *entry, void *argument)
 {
 	(void)argument;
 	return number_of(entry) % 2 == 0;
@@ -921,7 +932,7 @@ static void newcomers_can_be_told_before_they_go(void **state)
 			made += find(store, number) == NULL;
 		for (uint32_t number = 0; number < 100; number++) {
 			if (find(store, number) == NULL)
-				obtain(store, number, 1, CONNECTION_MADE);
+				obtain(store, number, 1, ENTRY_MADE);
 		}
 		assert_int_equal(connection_store_sweep(store, 2, has_an_even_number,
 							take_newcomers_first, store),
@@ -960,18 +971,18 @@ static void a_million_entries_in_160_megabytes(void **state)
 	assert_true(connection_store_set_pool(store, &range, 1, NULL, NULL, &lost));
 	for (uint32_t number = 0; number < count; number++) {
 		struct peer peer = numbered_peer(number);
-		enum connection_result result;
+		enum obtain_result result;
 
-		connection_store_obtain(store, &peer, 1, &result);
-		refused += result != CONNECTION_MADE;
+		connection_store_obtain(store, &peer, NULL, 1, &result);
+		refused += result != ENTRY_MADE;
 	}
 	/* three quarters of the pool are free: nobody has to look far */
 	assert_int_equal(refused, 0);
 	assert_int_equal(connection_store_count(store), count);
 	assert_in_range(resident_bytes() - before, 0, 160 * 1000 * 1000);
-	obtain(store, count, 1, CONNECTION_REFUSED);
+	obtain(store, count, 1, ENTRY_REFUSED);
 	for (uint32_t number = 0; number < count; number += 97) {
-		struct connection *entry = find(store, number);
+		struct peer_entry *entry = find(store, number);
 
 		assert_non_null(entry);
 		assert_ptr_equal(
@@ -993,7 +1004,7 @@ struct worker {
 	uint32_t made;
 	uint32_t refused;
 	const char *fault;
-	struct connection **found; /* the entry that it got for each peer */
+	struct peer_entry **found; /* the entry that it got for each peer */
 };
 
 struct contest {
@@ -1016,9 +1027,9 @@ static void *run_worker(void *argument)
 {
 	struct worker *worker = argument;
 
-	urcu_qsbr_register_thread();
+	rcu_thread_register();
 	worker->contest->work(worker);
-	urcu_qsbr_unregister_thread();
+	rcu_thread_unregister();
 	atomic_fetch_sub(&worker->contest->running, 1);
 	return NULL;
 }
@@ -1035,7 +1046,7 @@ static void start_workers(const char *test, void (*work)(struct worker *worker))
 
 		*worker = (struct worker){.contest = &contest, .number = i, .dice = dice_for(test)};
 		worker->dice.state += i;
-		worker->found = calloc(contest.peers, sizeof(struct connection *));
+		worker->found = calloc(contest.peers, sizeof(struct peer_entry *));
 		assert_non_null(worker->found);
 		assert_int_equal(pthread_create(&worker->thread, NULL, run_worker, worker), 0);
 	}
@@ -1077,17 +1088,17 @@ static int end_contest(void **state)
 	return 0;
 }
 
-static bool is_peer(const struct connection *entry, const struct peer *peer)
+static bool is_peer(const struct peer_entry *entry, const struct peer *peer)
 {
-	return memcmp(&entry->peer.remote.address, &peer->remote.address, 16) == 0 &&
-	       entry->peer.remote.port == peer->remote.port;
+	return memcmp(&entry->destination->peer.remote.address, &peer->remote.address, 16) == 0 &&
+	       entry->destination->peer.remote.port == peer->remote.port;
 }
 
 /* What must be true of an entry as long as a worker may read it, whoever removes it meanwhile. */
-static const char *fault_of(struct connection *entry, const struct peer *peer)
+static const char *fault_of(struct peer_entry *entry, const struct peer *peer)
 {
 	uint32_t address = host_order(&entry->tunnel_address);
-	struct connection *by_other_key;
+	struct peer_entry *by_other_key;
 
 	if (!is_peer(entry, peer))
 		return "the entry is another peer's";
@@ -1102,19 +1113,20 @@ static const char *fault_of(struct connection *entry, const struct peer *peer)
 	return NULL;
 }
 
-static struct connection *obtain_as_worker(struct worker *worker, uint32_t number)
+static struct peer_entry *obtain_as_worker(struct worker *worker, uint32_t number)
 {
 	struct peer peer = numbered_peer(number);
-	enum connection_result result;
+	enum obtain_result result;
 	uint32_t now = atomic_load(&contest.now);
-	struct connection *entry = connection_store_obtain(contest.store, &peer, now, &result);
+	struct peer_entry *entry = connection_store_obtain(contest.store, &peer, NULL, now,
+							   &result);
 
 	if (entry == NULL) {
 		worker->refused++;
 		return NULL;
 	}
-	connection_refresh(&entry->last_received, now);
-	worker->made += result != CONNECTION_FOUND;
+	peer_entry_refresh(&entry->last_received, now);
+	worker->made += result != ENTRY_FOUND;
 	if (worker->fault == NULL)
 		worker->fault = fault_of(entry, &peer);
 	return entry;
@@ -1125,12 +1137,12 @@ static void ask_for_the_same_peers(struct worker *worker)
 {
 	for (uint32_t number = 0; number < contest.peers; number++) {
 		if (number % 16 == 0) {
-			urcu_qsbr_thread_offline();
+			rcu_thread_offline();
 			pthread_barrier_wait(&contest.barrier);
-			urcu_qsbr_thread_online();
+			rcu_thread_online();
 		}
 		worker->found[number] = obtain_as_worker(worker, number);
-		urcu_qsbr_quiescent_state();
+		rcu_quiescent();
 	}
 }
 
@@ -1150,7 +1162,7 @@ static void one_entry_for_each_peer_whoever_asks(void **state)
 	assert_int_equal(end_workers(), peers);
 	assert_int_equal(connection_store_count(contest.store), peers);
 	for (uint32_t number = 0; number < peers; number++) {
-		struct connection *entry = find(contest.store, number);
+		struct peer_entry *entry = find(contest.store, number);
 
 		assert_non_null(entry);
 		for (uint32_t i = 0; i < THREADS; i++)
@@ -1159,8 +1171,8 @@ static void one_entry_for_each_peer_whoever_asks(void **state)
 	assert_is_sound(contest.store);
 	/* none was lost: exactly as many as were never used are still there */
 	for (uint32_t number = peers; number < peers + THREADS; number++)
-		obtain(contest.store, number, 1, CONNECTION_MADE);
-	obtain(contest.store, peers + THREADS, 1, CONNECTION_REFUSED);
+		obtain(contest.store, number, 1, ENTRY_MADE);
+	obtain(contest.store, peers + THREADS, 1, ENTRY_REFUSED);
 }
 
 /* As above, again and again in a pool so small that a lost address would be missed. */
@@ -1187,7 +1199,7 @@ static void fill_up(struct worker *worker)
 {
 	for (uint32_t number = worker->number; number < contest.peers; number += THREADS) {
 		worker->found[number] = obtain_as_worker(worker, number);
-		urcu_qsbr_quiescent_state();
+		rcu_quiescent();
 	}
 }
 
@@ -1212,7 +1224,7 @@ static void a_full_store_is_exactly_full_also_with_threads(void **state)
 /* Whatever the control thread removes, a worker may read it until it reports a quiescent state. */
 static void hold_some(struct worker *worker)
 {
-	struct connection *held[8];
+	struct peer_entry *held[8];
 	uint32_t numbers[8];
 
 	for (size_t i = 0; i < 8; i++) {
@@ -1231,7 +1243,7 @@ static void hold_some(struct worker *worker)
 		if (held[i] != NULL && !is_peer(held[i], &peer))
 			worker->fault = "an entry changed hands while it was being read";
 	}
-	urcu_qsbr_quiescent_state();
+	rcu_quiescent();
 }
 
 /* Any peer at any time: entries are made and found while others go. */
@@ -1257,7 +1269,7 @@ enum {
 	MAX_ROUNDS = 20000,
 };
 
-static bool is_unlucky(struct connection *entry, void *argument)
+static bool is_unlucky(struct peer_entry *entry, void *argument)
 {
 	struct whim *whim = argument;
 
@@ -1275,7 +1287,7 @@ static uint32_t remove_some(struct dice *dice)
 	};
 	uint32_t removed = connection_store_sweep(contest.store, now, is_unlucky, NULL, &whim);
 
-	connection_store_refill_reserve(contest.store, now);
+	connection_store_refill_spares(contest.store, now);
 	sched_yield();
 	return removed;
 }
@@ -1341,7 +1353,7 @@ static uint32_t change_pool(uint32_t round)
 	uint32_t removed = set_pool(contest.store, pools[round % 5].network, pools[round % 5].bits,
 				    now);
 
-	connection_store_refill_reserve(contest.store, now);
+	connection_store_refill_spares(contest.store, now);
 	sched_yield();
 	return removed;
 }
@@ -1407,7 +1419,7 @@ static void look_for_those_who_stay(struct worker *worker)
 {
 	for (uint32_t i = 0; !atomic_load(&contest.is_over); i++) {
 		uint32_t stays = dice_below(&worker->dice, LASTING);
-		struct connection *entry = find(contest.store, calm.numbers[stays]);
+		struct peer_entry *entry = find(contest.store, calm.numbers[stays]);
 		/* no two threads have the same newcomers */
 		uint32_t comes = LASTING + worker->number +
 				 THREADS * dice_below(&worker->dice,
@@ -1422,13 +1434,13 @@ static void look_for_those_who_stay(struct worker *worker)
 			worker->fault = "a newcomer is refused";
 		else if (host_order(&entry->tunnel_address) != calm.addresses[comes])
 			worker->fault = "a newcomer has another address than always";
-		urcu_qsbr_quiescent_state();
+		rcu_quiescent();
 		if (i % 64 == 0)
 			sched_yield();
 	}
 }
 
-static bool is_newcomer(struct connection *entry, void *argument)
+static bool is_newcomer(struct peer_entry *entry, void *argument)
 {
 	(void)argument;
 	return entry->last_received > 1;
@@ -1452,7 +1464,7 @@ static void no_entry_minds_a_pool_that_stays_the_same(void **state)
 		.last_address = NETWORK + 65534,
 	};
 	for (uint32_t i = 0; i < LASTING; i++)
-		obtain(contest.store, calm.numbers[i], 1, CONNECTION_MADE);
+		obtain(contest.store, calm.numbers[i], 1, ENTRY_MADE);
 	start_workers(__func__, look_for_those_who_stay);
 	for (uint32_t now = 2; now < 300; now++) {
 		atomic_store(&contest.now, now);
@@ -1528,14 +1540,14 @@ static void newcomers_come_and_go(void **state)
 static int become_control_thread(void **state)
 {
 	(void)state;
-	urcu_qsbr_register_thread();
+	rcu_thread_register();
 	return 0;
 }
 
 static int be_control_thread_no_more(void **state)
 {
 	(void)state;
-	urcu_qsbr_unregister_thread();
+	rcu_thread_unregister();
 	return 0;
 }
 
@@ -1551,7 +1563,7 @@ int main(void)
 		cmocka_unit_test(peers_that_differ_by_a_bit_are_two),
 		cmocka_unit_test(own_ports_are_apart),
 		cmocka_unit_test(a_new_entry_has_nothing_of_an_old_one),
-		cmocka_unit_test(times_and_local_address),
+		cmocka_unit_test(times_and_own_address),
 		cmocka_unit_test(a_store_without_tunnel_addresses),
 		cmocka_unit_test(a_sweep_removes_what_it_is_told_to),
 		cmocka_unit_test(a_peer_that_comes_back_has_its_address_again),
@@ -1560,7 +1572,7 @@ int main(void)
 		cmocka_unit_test(a_store_full_of_entries_refuses_and_recovers),
 		cmocka_unit_test(a_store_full_of_addresses_refuses_and_recovers),
 		cmocka_unit_test(how_many_peers_the_pool_has_room_for),
-		cmocka_unit_test(a_new_pool_has_its_reserve),
+		cmocka_unit_test(a_new_pool_has_spares),
 		cmocka_unit_test(a_new_pool_drops_what_lies_outside),
 		cmocka_unit_test(a_wider_pool_drops_nothing),
 		cmocka_unit_test(the_interfaces_new_address_is_taken_from_its_holder),
