@@ -1,7 +1,4 @@
-/*
- * The command line. One table holds every option: its names, its argument, what it accepts and its
- * line of help, so that --help, the checks and the messages cannot disagree.
- */
+/* The command line: the rows of OPTION_LIST, read, checked and explained. */
 #include "cli/options.h"
 
 #include <errno.h>
@@ -18,81 +15,43 @@ enum option_kind {
 	KIND_ON_OFF,
 	KIND_LEVEL,
 	KIND_CPUS,
-	KIND_HELP,
-	KIND_VERSION,
 };
 
-enum option_mode { BOTH_MODES, SERVER_MODE, ENDPOINT_MODE };
+enum option_mode { MODE_BOTH, MODE_SERVER, MODE_ENDPOINT };
 
 struct option_description {
+	size_t offset; /* in struct options */
 	const char *name;
 	char letter; /* 0: none */
 	enum option_kind kind;
 	enum option_mode mode;
 	bool is_required;
-	size_t offset; /* in struct options */
+	const char *default_text; /* NULL: none */
 	uint32_t minimum, maximum;
-	const char *argument;
+	const char *argument; /* NULL: takes none */
 	const char *help;
-};
-
-#define AT(field) offsetof(struct options, field)
-
-enum {
-	MAX_SECONDS = 1 << 30,
-	MAX_CONNECTIONS = 1 << 24,
-	MIN_TUNNEL_MTU = 576,
-	MAX_BUSY_POLL = 10000
+	const char *note; /* in brackets beside the default, NULL: none */
 };
 
 static const struct option_description descriptions[] = {
-	{"interface", 'i', KIND_INTERFACE, BOTH_MODES, true, AT(interface), 0, 0, "NAME",
-	 "tunnel interface, made if it is not there (required)"},
-	{"listen-port", 'l', KIND_NUMBER, BOTH_MODES, true, AT(listen_port), 1, 65535, "PORT",
-	 "UDP port to receive on and to send from (required)"},
-	{"bind-to-interface", 'b', KIND_INTERFACE, BOTH_MODES, true, AT(bind_to_interface), 0, 0,
-	 "NAME", "the WAN device that carries the datagrams (required)"},
-	{"endpoint-port", 'e', KIND_NUMBER, BOTH_MODES, false, AT(endpoint_port), 1, 65535, "PORT",
-	 "remote port; without it: server mode"},
-	{"threads", 't', KIND_NUMBER, BOTH_MODES, false, AT(threads), 1, MAX_THREADS, "N",
-	 "workers (server, or ports of their own: one per CPU, else: 1)"},
-	{"port-per-worker", 0, KIND_FLAG, ENDPOINT_MODE, false, AT(port_per_worker), 0, 0, NULL,
-	 "each worker uses a port of its own, from the listen port on"},
-	{"cpus", 0, KIND_CPUS, BOTH_MODES, false, AT(cpus), 0, 0, "LIST",
-	 "CPUs for the workers to stay on, such as 0,2-3 (any)"},
-	{"busy-poll", 0, KIND_NUMBER, BOTH_MODES, false, AT(busy_poll), 0, MAX_BUSY_POLL,
-	 "MICROSECONDS", "look for packets for so long before sleeping (100, 0: off)"},
-	{"address", 0, KIND_PREFIX, BOTH_MODES, false, AT(address), 0, 0, "CIDR",
-	 "give the tunnel interface this address and bring it up"},
-	{"mtu", 0, KIND_NUMBER, BOTH_MODES, false, AT(mtu), MIN_TUNNEL_MTU, MAX_TUNNEL_MTU, "N",
-	 "MTU of the tunnel interface (the WAN device's less 8, up to 1492)"},
-	{"peer-pool", 0, KIND_PREFIX, SERVER_MODE, false, AT(peer_pool), 0, 0, "CIDR",
-	 "where tunnel addresses come from (the tunnel interface's subnet)"},
-	{"connection-timeout", 0, KIND_NUMBER, BOTH_MODES, false, AT(connection_timeout), 1,
-	 MAX_SECONDS, "SECONDS", "forget a peer that nothing was received from for so long (300)"},
-	{"max-connections", 0, KIND_NUMBER, BOTH_MODES, false, AT(max_connections), 1,
-	 MAX_CONNECTIONS, "N", "entries at most (the pool's size, at most 65536)"},
-	{"address-quarantine", 0, KIND_NUMBER, SERVER_MODE, false, AT(address_quarantine), 0,
-	 MAX_SECONDS, "SECONDS", "keep a freed tunnel address from other peers for so long (1200)"},
-	{"keepalive", 0, KIND_NUMBER, ENDPOINT_MODE, false, AT(keepalive), 0, MAX_SECONDS,
-	 "SECONDS", "send an empty datagram after so long without sending (25, 0: off)"},
-	{"keepalive-for", 0, KIND_NUMBER, ENDPOINT_MODE, false, AT(keepalive_for), 1, MAX_SECONDS,
-	 "SECONDS", "stop keeping alive what carried no TCP for so long (7500)"},
-	{"solicited-only", 0, KIND_FLAG, ENDPOINT_MODE, false, AT(solicited_only), 0, 0, NULL,
-	 "accept datagrams only from where something was sent to lately"},
-	{"fwmark", 0, KIND_NUMBER, BOTH_MODES, false, AT(fwmark), 1, UINT32_MAX, "N",
-	 "mark all outer packets for policy routing"},
-	{"offload", 0, KIND_ON_OFF, BOTH_MODES, false, AT(offload), 0, 0, "on/off",
-	 "segmentation and receive offloads (on, with fallback)"},
-	{"log-level", 0, KIND_LEVEL, BOTH_MODES, false, AT(log_level), 0, 0, "LEVEL",
-	 "error, warning, info or debug (info)"},
-	{"log-peers", 0, KIND_FLAG, BOTH_MODES, false, AT(log_peers), 0, 0, NULL,
-	 "one line for each peer that comes and goes"},
-	{"version", 0, KIND_VERSION, BOTH_MODES, false, 0, 0, 0, NULL, "print the version and end"},
-	{"help", 'h', KIND_HELP, BOTH_MODES, false, 0, 0, 0, NULL, "print this help and end"},
+#define OPTION_DESCRIPTION(field, name, letter, kind, mode, ...)                                   \
+	{offsetof(struct options, field), name, letter, KIND_##kind, MODE_##mode, __VA_ARGS__},
+	OPTION_LIST(OPTION_DESCRIPTION)
+#undef OPTION_DESCRIPTION
 };
 
 enum { DESCRIPTION_COUNT = sizeof(descriptions) / sizeof(descriptions[0]) };
+
+/* What stands behind an option's help: that it is required, or its default and a note. */
+static void print_brackets(const struct option_description *option)
+{
+	const char *first = option->is_required ? "required" : option->default_text;
+	const char *note = option->note;
+
+	if (first != NULL || note != NULL)
+		printf(" (%s%s%s)", first != NULL ? first : "",
+		       first != NULL && note != NULL ? ", " : "", note != NULL ? note : "");
+}
 
 static void print_help(void)
 {
@@ -109,7 +68,9 @@ static void print_help(void)
 			 option->letter ? option->letter : ' ', option->letter ? "," : " ",
 			 option->name, option->argument ? " " : "",
 			 option->argument ? option->argument : "");
-		printf("  %-32s %s\n", left, option->help);
+		printf("  %-32s %s", left, option->help);
+		print_brackets(option);
+		putchar('\n');
 	}
 	printf("\nSIGUSR1 prints the counters on standard output; SIGINT and SIGTERM end the "
 	       "program.\n"
@@ -207,10 +168,11 @@ static bool read_value(const struct option_description *option, const char *text
 			return false;
 		*(bool *)field = on;
 		return true;
-	default:
+	case KIND_FLAG:
 		*(bool *)field = true;
 		return true;
 	}
+	return false;
 }
 
 static void complain_about_value(const struct option_description *option, const char *text)
@@ -241,6 +203,29 @@ static void complain_about_value(const struct option_description *option, const 
 		log_error("--%s takes error, warning, info or debug, not '%s'", option->name, text);
 		break;
 	}
+}
+
+/* Returns false after one line told what the option takes. */
+static bool take_value(const struct option_description *option, const char *text,
+		       struct options *options)
+{
+	if (read_value(option, text, options))
+		return true;
+	complain_about_value(option, text);
+	return false;
+}
+
+/* A default is read as what somebody typed: one that its own option refuses is refused. */
+static bool take_defaults(struct options *options)
+{
+	memset(options, 0, sizeof(*options));
+	for (size_t i = 0; i < DESCRIPTION_COUNT; i++) {
+		const char *text = descriptions[i].default_text;
+
+		if (text != NULL && !take_value(&descriptions[i], text, options))
+			return false;
+	}
+	return true;
 }
 
 static const char *argument_of(const struct option_description *option)
@@ -293,12 +278,12 @@ static bool check_mode(const bool *given, bool server_mode)
 
 		if (!given[i])
 			continue;
-		if (option->mode == SERVER_MODE && !server_mode) {
+		if (option->mode == MODE_SERVER && !server_mode) {
 			log_error("--%s is for server mode: it does not go with --endpoint-port",
 				  option->name);
 			return false;
 		}
-		if (option->mode == ENDPOINT_MODE && server_mode) {
+		if (option->mode == MODE_ENDPOINT && server_mode) {
 			log_error("--%s is for endpoint mode: it needs --endpoint-port",
 				  option->name);
 			return false;
@@ -313,8 +298,7 @@ static bool check_together(const struct options *options, const bool *given)
 		return false;
 	if (options->port_per_worker && options->listen_port + options->threads > UINT16_MAX + 1) {
 		log_error("--port-per-worker needs %u ports from --listen-port on, and %u is the "
-			  "last "
-			  "one",
+			  "last one",
 			  options->threads, UINT16_MAX);
 		return false;
 	}
@@ -333,18 +317,6 @@ static bool check_together(const struct options *options, const bool *given)
 		return false;
 	}
 	return true;
-}
-
-static void set_defaults(struct options *options)
-{
-	memset(options, 0, sizeof(*options));
-	options->connection_timeout = 300;
-	options->address_quarantine = 1200;
-	options->keepalive = 25;
-	options->busy_poll = 100;
-	options->keepalive_for = 7500;
-	options->offload = true;
-	options->log_level = LOG_LEVEL_INFO;
 }
 
 /* The table in getopt's form; a long option's value is 256 plus its index. */
@@ -378,6 +350,15 @@ static size_t index_of(int found)
 	return index;
 }
 
+/* --help and --version, whichever came first. */
+static void answer(const struct options *options)
+{
+	if (options->help)
+		print_help();
+	else
+		printf("udp-encap-tun %s\n", PROGRAM_VERSION);
+}
+
 enum options_outcome options_parse(int argc, char **argv, struct options *options)
 {
 	struct option longs[DESCRIPTION_COUNT + 1];
@@ -385,7 +366,8 @@ enum options_outcome options_parse(int argc, char **argv, struct options *option
 	bool given[DESCRIPTION_COUNT] = {false};
 	int found;
 
-	set_defaults(options);
+	if (!take_defaults(options))
+		return OPTIONS_WRONG;
 	describe_to_getopt(longs, letters);
 	opterr = 0;
 	optopt = 0;
@@ -397,17 +379,11 @@ enum options_outcome options_parse(int argc, char **argv, struct options *option
 			return OPTIONS_WRONG;
 		}
 		option = &descriptions[index_of(found)];
-		if (option->kind == KIND_HELP) {
-			print_help();
-			return OPTIONS_DONE;
-		}
-		if (option->kind == KIND_VERSION) {
-			printf("udp-encap-tun %s\n", PROGRAM_VERSION);
-			return OPTIONS_DONE;
-		}
-		if (!read_value(option, optarg, options)) {
-			complain_about_value(option, optarg);
+		if (!take_value(option, optarg, options))
 			return OPTIONS_WRONG;
+		if (options->help || options->version) {
+			answer(options);
+			return OPTIONS_DONE;
 		}
 		given[option - descriptions] = true;
 	}

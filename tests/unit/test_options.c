@@ -10,6 +10,7 @@
 #include <getopt.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -98,6 +99,8 @@ static void defaults(void **state)
 	assert_int_equal(options.address.length, 0);
 	assert_int_equal(options.peer_pool.length, 0);
 	assert_int_equal(options.mtu, 0);
+	assert_int_equal(CPU_COUNT(&options.cpus), 0);
+	assert_false(options.port_per_worker);
 	assert_int_equal(options.connection_timeout, 300);
 	assert_int_equal(options_max_connections(&options), 65536);
 	assert_int_equal(options.address_quarantine, 1200);
@@ -109,6 +112,85 @@ static void defaults(void **state)
 	assert_true(options.offload);
 	assert_false(options.log_peers);
 	assert_int_equal(options.log_level, LOG_LEVEL_INFO);
+}
+
+struct row {
+	size_t offset, size; /* of the field in struct options */
+	const char *name, *kind, *mode;
+	bool is_required;
+	const char *default_text;
+	uint64_t minimum, maximum;
+	const char *argument;
+};
+
+static const struct row rows[] = {
+#define SIZE_OF(field) sizeof(((struct options *)NULL)->field)
+#define ROW(field, name, letter, kind, mode, is_required, default_text, minimum, maximum,          \
+	    argument, ...)                                                                         \
+	{offsetof(struct options, field),                                                          \
+	 SIZE_OF(field),                                                                           \
+	 name,                                                                                     \
+	 #kind,                                                                                    \
+	 #mode,                                                                                    \
+	 is_required,                                                                              \
+	 default_text,                                                                             \
+	 minimum,                                                                                  \
+	 maximum,                                                                                  \
+	 argument},
+	OPTION_LIST(ROW)
+#undef ROW
+};
+
+enum { ROW_COUNT = sizeof(rows) / sizeof(rows[0]) };
+
+/* Who types a default gets what he has without it, and is not refused. */
+static void each_default_is_read_as_if_it_were_typed(void **state)
+{
+	int defaults = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ROW_COUNT; i++) {
+		const char *mode = strcmp(rows[i].mode, "ENDPOINT") == 0 ? "-e 1" : "-l 12345";
+		struct options without;
+		char words[128];
+
+		if (rows[i].default_text == NULL)
+			continue;
+		defaults++;
+		take(mode);
+		without = options;
+		snprintf(words, sizeof(words), "%s --%s %s", mode, rows[i].name,
+			 rows[i].default_text);
+		take(words);
+		if (memcmp((char *)&without + rows[i].offset, (char *)&options + rows[i].offset,
+			   rows[i].size) != 0)
+			fail_msg("--%s %s is not what its absence is", rows[i].name,
+				 rows[i].default_text);
+	}
+	assert_true(defaults > 0);
+}
+
+static void rows_that_hold_together(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ROW_COUNT; i++) {
+		const struct row *row = &rows[i];
+		bool is_number = strcmp(row->kind, "NUMBER") == 0;
+		uint64_t value;
+
+		if ((row->argument == NULL) != (strcmp(row->kind, "FLAG") == 0))
+			fail_msg("--%s: all but flags take an argument", row->name);
+		if (row->default_text != NULL && (row->is_required || row->argument == NULL))
+			fail_msg("--%s can have no default", row->name);
+		if (is_number != (row->maximum > row->minimum))
+			fail_msg("--%s: numbers have bounds, nothing else has", row->name);
+		if (!is_number || row->default_text == NULL)
+			continue;
+		value = strtoull(row->default_text, NULL, 10);
+		if (value < row->minimum || value > row->maximum)
+			fail_msg("--%s: the default %s is out of its bounds", row->name,
+				 row->default_text);
+	}
 }
 
 static void assert_prefix(const struct ip_prefix *prefix, uint32_t address, unsigned length)
@@ -434,6 +516,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults),
+		cmocka_unit_test(each_default_is_read_as_if_it_were_typed),
+		cmocka_unit_test(rows_that_hold_together),
 		cmocka_unit_test(every_option_of_server_mode),
 		cmocka_unit_test(every_option_of_endpoint_mode),
 		cmocka_unit_test(short_options),
