@@ -26,22 +26,25 @@ class Job:
     expected_seconds: float
     measure: Callable[[], Measured]
 
+    def __str__(self) -> str:
+        return f"{self.group}, round {self.round} of {self.rounds}: {self.case}: {self.way}"
+
 
 def run_all(jobs: list[Job], results: Results) -> None:
     """Run them in their order; one that fails leaves its reason, and the others go on."""
-    progress = Progress(jobs)
+    progress = Progress(len(jobs), sum(job.expected_seconds for job in jobs))
     for job in jobs:
-        progress.begin(job)
+        progress.begin(str(job))
         try:
             measured = job.measure()
         except ERRORS as error:
             reason = one_line(error)
             results.runs.append(Run(job.group, job.case, job.way, job.round, failure=reason))
-            progress.end(job, f"failed: {reason}")
+            progress.end(job.expected_seconds, f"failed: {reason}")
             continue
         for case, figures in measured:
             results.runs.append(Run(job.group, case, job.way, job.round, figures))
-        progress.end(job, headline(measured))
+        progress.end(job.expected_seconds, headline(measured))
 
 
 def headline(measured: Measured) -> str:

@@ -2,32 +2,28 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .jobs import Job
 
 TRUST = 60  # seconds after which the time that jobs took weighs as much as what was expected
 
 
 class Progress:
-    def __init__(self, jobs: list["Job"]):
-        self._count = len(jobs)
+    def __init__(self, count: int, seconds: float):
+        self._count = count
         self._done = 0
-        self._left = sum(job.expected_seconds for job in jobs)
+        self._left = seconds
         self._expected = 0.0
         self._began = time.monotonic()
-        say(f"{self._count} measurements, about {duration(self._left)}")
+        say(f"{count} measurements, about {duration(seconds)}")
 
-    def begin(self, job: "Job") -> None:
+    def begin(self, what: str) -> None:
         self._done += 1
-        sys.stderr.write(f"[{self._done}/{self._count}] {job.group}, round {job.round} of "
-                         f"{job.rounds}: {job.case}: {job.way} ... ")
+        sys.stderr.write(f"[{self._done}/{self._count}] {what} ... ")
         sys.stderr.flush()
 
-    def end(self, job: "Job", outcome: str) -> None:
-        self._expected += job.expected_seconds
-        self._left -= job.expected_seconds
+    def end(self, expected_seconds: float, outcome: str) -> None:
+        """The measurement that began last is over; it was expected to take so long."""
+        self._expected += expected_seconds
+        self._left -= expected_seconds
         elapsed = time.monotonic() - self._began
         factor = (elapsed + TRUST) / (self._expected + TRUST)
         say(f"{outcome} ({duration(self._left * factor)} left)")

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .process import Process
+from .process import Place, Process
 
 CLONE_NEWNET = 0x40000000
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -70,7 +70,12 @@ class Host:
     def start(self, *args: object, name: str | None = None,
               env: dict[str, str] | None = None) -> Process:
         """Start a command in the background; env is added to this program's own environment."""
-        return Process(self, args, name, env)
+        return Process(self.command(args), self.place(name or Path(str(args[0])).name), env)
+
+    def place(self, name: str) -> Place:
+        """For a program that runs here; the laboratory ends it."""
+        name = f"{self.name}-{name}"
+        return Place(name, self.laboratory.new_file(name), self.laboratory.processes.append)
 
     def command(self, args: Sequence[object]) -> list[str]:
         """The same command, to be started outside and to run inside."""

@@ -2,26 +2,33 @@
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGTERM
-from typing import TYPE_CHECKING
 
 from .waiting import wait_until
 
-if TYPE_CHECKING:
-    from .laboratory import Host
+
+@dataclass(frozen=True)
+class Place:
+    """What a program is given by where it runs: a name, a path that its two files begin with, and
+    whom to tell that it was started and has to be ended some day."""
+
+    name: str
+    files: Path
+    register: Callable[["Process"], None]
 
 
 class Process:
-    """What Host.start returns. Its output goes to two files, where it can be read at any time.
-    The laboratory ends it if nobody else does."""
+    """A command that was started. Its output goes to two files, where it can be read at any time.
+    Whoever it registers with ends it if nobody else does. env is added to this program's own
+    environment."""
 
-    def __init__(self, host: "Host", command: Sequence[object], name: str | None = None,
-                 env: dict[str, str] | None = None):
-        self.command = host.command(command)
-        self.name = f"{host.name}-{name or Path(str(command[0])).name}"
-        files = host.laboratory.new_file(self.name)
+    def __init__(self, command: list[str], place: Place, env: dict[str, str] | None = None):
+        self.command = command
+        self.name = place.name
+        files = place.files
         self._output = files.with_suffix(".output")
         self._errors = files.with_suffix(".errors")
         with open(self._output, "wb") as output, open(self._errors, "wb") as errors:
@@ -29,7 +36,7 @@ class Process:
             self._popen = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
                 env=None if env is None else {**os.environ, **env}, start_new_session=True)
-        host.laboratory.processes.append(self)
+        place.register(self)
 
     @property
     def pid(self) -> int:

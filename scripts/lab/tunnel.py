@@ -28,7 +28,8 @@ class Tunnel(Process):
             command += ["--endpoint-port", endpoint_port]
         if address is not None:
             command += ["--address", address]
-        super().__init__(host, [*command, *options], name=f"udp-encap-tun-{interface}")
+        super().__init__(host.command([*command, *options]),
+                         host.place(f"udp-encap-tun-{interface}"))
         self.expect("ready:")
 
     def counters(self) -> dict[str, int]:
