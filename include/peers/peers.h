@@ -1,0 +1,67 @@
+/*
+ * The peers' room as the daemon makes it: connection_store, the tunnel interface's own addresses,
+ * and the policy that decides with them.
+ *
+ * Theory of operation. Two decisions stand between the two sides of the tunnel: may this datagram
+ * come in, as whom (peers_admit(), admission.h), and where does this packet go, from which address,
+ * how large may it be (peers_route(), routing.h). A policy is how they are made. One is chosen when
+ * the program starts: the open server, the endpoint, the endpoint that takes solicited datagrams
+ * only. The packet path asks and never branches on options. A policy may look into the store, make
+ * an entry there and refresh its times; it counts nothing, logs nothing and knows no worker.
+ *
+ * Both decisions answer with a verdict, which the worker carries out. A policy that cannot answer
+ * yet may one day say "hold": whoever carries that out copies what it holds, for the memory that a
+ * datagram or packet lies in is used again each round.
+ */
+#ifndef UDP_ENCAP_TUN_PEERS_H
+#define UDP_ENCAP_TUN_PEERS_H
+
+#include "peers/connection_store.h"
+
+enum peers_policy {
+	PEERS_OPEN_SERVER,        /* rules R2 and T2: whoever sends gets a tunnel address */
+	PEERS_ENDPOINT,           /* rules R1 and T3: any source, the packet's own destination */
+	PEERS_SOLICITED_ENDPOINT, /* the same, but only from where something was sent to */
+};
+
+struct peers_settings {
+	enum peers_policy policy;
+	uint16_t endpoint_port;      /* of far ends, network byte order; not of an open server */
+	uint32_t connection_timeout; /* seconds, how long a destination counts as sent to */
+	size_t max_payload;          /* UDP payload of a datagram at most, bytes (rule W6) */
+	struct connection_store_settings store;
+};
+
+/** The tunnel interface's own addresses, one for each family; all zero where there is none. */
+struct tunnel_addresses {
+	struct ip_address ipv4;
+	struct ip_address ipv6;
+};
+
+struct peers {
+	const struct policy_operations *policy;
+	struct peers_settings settings;
+	struct connection_store *store;
+	struct tunnel_addresses *tunnel; /* RCU, never NULL */
+};
+
+/** Prepares the room; false when there is no memory. Before the workers start. */
+bool peers_open(struct peers *peers, const struct peers_settings *settings);
+
+/** Frees it; one that is all zero, too. Control thread, after the workers ended. */
+void peers_close(struct peers *peers);
+
+/**
+ * Publishes the tunnel interface's addresses: whoever decides from now on sees them, and until then
+ * all of the former ones. Control thread, registered with RCU.
+ * Returns false, with everything as before, when there is no memory.
+ */
+bool peers_set_tunnel_addresses(struct peers *peers, const struct tunnel_addresses *addresses);
+
+/** What the entry's peer sent or was sent was TCP. Worker, under RCU. @now: monotonic seconds */
+static inline void peers_note_tcp(struct peer_entry *entry, uint32_t now)
+{
+	peer_entry_refresh(&entry->last_tcp, now);
+}
+
+#endif

@@ -1,0 +1,75 @@
+/*
+ * The endpoint: packets go to their own destination at the far ends' port (rule T3), which is
+ * remembered for keepalives; datagrams come in as from their own source (rule R4), from any, or
+ * from those that something was sent to (rule R1).
+ */
+#include "peers/policy.h"
+
+#include "base/clock.h"
+
+static void admit_as_itself(struct peers *peers, const struct arrival *arrival,
+			    struct admission *admission)
+{
+	const struct peer peer = {arrival->from, arrival->own_port};
+
+	admission->entry = connection_store_find_peer(peers->store, &peer);
+	admission->source = arrival->from.address;
+}
+
+static void admit_any(struct peers *peers, const struct arrival *arrival, uint32_t now,
+		      struct admission *admission)
+{
+	admit_as_itself(peers, arrival, admission);
+	if (admission->entry != NULL)
+		peer_entry_refresh(&admission->entry->last_received, now);
+}
+
+static bool was_sent_to(const struct peers *peers, const struct peer_entry *entry, uint32_t now)
+{
+	uint32_t last = atomic_load_explicit(&entry->last_sent, memory_order_relaxed);
+
+	return seconds_since(last, now) <= peers->settings.connection_timeout;
+}
+
+static void admit_solicited(struct peers *peers, const struct arrival *arrival, uint32_t now,
+			    struct admission *admission)
+{
+	admit_as_itself(peers, arrival, admission);
+	if (admission->entry != NULL && was_sent_to(peers, admission->entry, now)) {
+		peer_entry_refresh(&admission->entry->last_received, now);
+		return;
+	}
+	admission->verdict = ADMISSION_IS_UNSOLICITED;
+	admission->entry = NULL;
+}
+
+/* Without room for an entry it is carried all the same, only without keepalives. */
+static void route_anywhere(struct peers *peers, const struct departure *departure, uint32_t now,
+			   struct routing *routing)
+{
+	const struct peer peer = {
+		.remote = {departure->destination, peers->settings.endpoint_port},
+		.own_port = departure->own_port,
+	};
+
+	routing->entry = connection_store_obtain(peers->store, &peer, NULL, now,
+						 &routing->obtained);
+	routing->destination = peer.remote;
+	routing->source = (struct ip_address){{0}};
+	if (routing->entry == NULL)
+		return;
+	peer_entry_refresh(&routing->entry->last_sent, now);
+	peer_entry_refresh(&routing->entry->last_tcp, now);
+}
+
+/* Without an entry no answer would be let in. */
+static void route_remembered(struct peers *peers, const struct departure *departure, uint32_t now,
+			     struct routing *routing)
+{
+	route_anywhere(peers, departure, now, routing);
+	if (routing->entry == NULL)
+		routing->verdict = ROUTING_CANNOT_REMEMBER;
+}
+
+const struct policy_operations endpoint_policy = {admit_any, route_anywhere};
+const struct policy_operations solicited_endpoint_policy = {admit_solicited, route_remembered};

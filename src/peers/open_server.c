@@ -1,0 +1,49 @@
+/*
+ * The open server: whoever sends a datagram gets an entry and a tunnel address (rule R2), and what
+ * goes to that address goes to where the peer is (rule T2).
+ */
+#include "peers/policy.h"
+
+static void admit(struct peers *peers, const struct arrival *arrival, uint32_t now,
+		  struct admission *admission)
+{
+	const struct peer peer = {arrival->from, arrival->own_port};
+	struct peer_entry *entry = connection_store_obtain(
+		peers->store, &peer, &arrival->own_address, now, &admission->obtained);
+
+	if (admission->obtained != ENTRY_FOUND)
+		admission->wants_spares = connection_store_wants_spares(peers->store);
+	if (entry == NULL) {
+		admission->verdict = admission->obtained == ENTRY_HAS_NO_POOL
+					     ? ADMISSION_HAS_NO_TUNNEL_ADDRESS
+					     : ADMISSION_HAS_NO_ROOM;
+		return;
+	}
+	peer_entry_refresh(&entry->last_received, now);
+	admission->entry = entry;
+	admission->source = entry->tunnel_address;
+}
+
+static void route(struct peers *peers, const struct departure *departure, uint32_t now,
+		  struct routing *routing)
+{
+	struct peer_entry *entry = connection_store_find_tunnel_address(peers->store,
+									&departure->destination);
+	const struct destination *destination;
+
+	(void)now; /* rule R3: sending does not keep an entry */
+	if (entry == NULL) {
+		routing->verdict = ROUTING_KNOWS_NO_DESTINATION;
+		return;
+	}
+	destination = peer_entry_destination(entry);
+	if (destination == NULL) {
+		routing->verdict = ROUTING_HAS_LOST_ITS_PEER;
+		return;
+	}
+	routing->entry = entry;
+	routing->destination = destination->peer.remote;
+	routing->source = destination_own_address(destination);
+}
+
+const struct policy_operations open_server_policy = {admit, route};

@@ -1,0 +1,77 @@
+/* The peers' room, and what every policy has in common; see peers.h for the theory of operation. */
+#include "peers/policy.h"
+
+#include <stdlib.h>
+
+static const struct policy_operations *const policies[] = {
+	[PEERS_OPEN_SERVER] = &open_server_policy,
+	[PEERS_ENDPOINT] = &endpoint_policy,
+	[PEERS_SOLICITED_ENDPOINT] = &solicited_endpoint_policy,
+};
+
+bool peers_open(struct peers *peers, const struct peers_settings *settings)
+{
+	peers->policy = policies[settings->policy];
+	peers->settings = *settings;
+	peers->tunnel = calloc(1, sizeof(*peers->tunnel));
+	peers->store = connection_store_create(&settings->store);
+	if (peers->tunnel != NULL && peers->store != NULL)
+		return true;
+	peers_close(peers);
+	return false;
+}
+
+void peers_close(struct peers *peers)
+{
+	connection_store_destroy(peers->store);
+	free(peers->tunnel);
+	peers->store = NULL;
+	peers->tunnel = NULL;
+}
+
+bool peers_set_tunnel_addresses(struct peers *peers, const struct tunnel_addresses *addresses)
+{
+	struct tunnel_addresses *former = peers->tunnel;
+	struct tunnel_addresses *snapshot;
+
+	if (memcmp(former, addresses, sizeof(*former)) == 0)
+		return true;
+	snapshot = malloc(sizeof(*snapshot));
+	if (snapshot == NULL)
+		return false;
+	*snapshot = *addresses;
+	rcu_publish(peers->tunnel, snapshot);
+	rcu_wait_for_readers();
+	free(former);
+	return true;
+}
+
+void peers_admit(struct peers *peers, const struct arrival *arrival, uint32_t now,
+		 struct admission *admission)
+{
+	admission->verdict = ADMITTED;
+	admission->obtained = ENTRY_FOUND;
+	admission->wants_spares = false;
+	admission->entry = NULL;
+	admission->destination = rcu_read(peers->tunnel)->ipv4;
+	if (ip_address_is_none(&admission->destination)) {
+		admission->verdict = ADMISSION_HAS_NO_TUNNEL_ADDRESS;
+		return;
+	}
+	peers->policy->admit(peers, arrival, now, admission);
+}
+
+void peers_route(struct peers *peers, const struct departure *departure, uint32_t now,
+		 struct routing *routing)
+{
+	routing->verdict = ROUTED;
+	routing->obtained = ENTRY_FOUND;
+	routing->max_payload = peers->settings.max_payload;
+	routing->entry = NULL;
+	if (ip_address_is_none(&rcu_read(peers->tunnel)->ipv4))
+		routing->verdict = ROUTING_HAS_NO_TUNNEL_ADDRESS;
+	else if (departure->payload > routing->max_payload)
+		routing->verdict = ROUTING_IS_TOO_BIG;
+	else
+		peers->policy->route(peers, departure, now, routing);
+}

@@ -1,0 +1,199 @@
+/* Admission: whether a datagram may come in, and as whom, under each policy. */
+#include "peers_scene.h"
+#include "random_traffic.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static struct transport_address client(uint32_t number)
+{
+	return numbered_peer(number).remote;
+}
+
+static void assert_address(const struct ip_address *address, uint32_t expected)
+{
+	struct ip_address wanted = ipv4_address(expected);
+
+	assert_memory_equal(address, &wanted, sizeof(wanted));
+}
+
+static void a_server_gives_whoever_sends_an_address(void **state)
+{
+	struct transport_address from = client(1), other = client(2);
+	struct admission first, again, another;
+	struct ip_address own;
+
+	(void)state;
+	scene_open(PEERS_OPEN_SERVER, 100);
+	first = scene_admit(&from, 10);
+	assert_int_equal(first.verdict, ADMITTED);
+	assert_int_equal(first.obtained, ENTRY_MADE);
+	assert_non_null(first.entry);
+	assert_address(&first.destination, SCENE_TUNNEL);
+	assert_memory_equal(&first.source, &first.entry->tunnel_address, 16);
+	assert_in_range(host_order(&first.source), SCENE_NETWORK + 2, SCENE_NETWORK + 254);
+	own = destination_own_address(peer_entry_destination(first.entry));
+	assert_address(&own, SCENE_OWN);
+	again = scene_admit(&from, 12);
+	assert_int_equal(again.obtained, ENTRY_FOUND);
+	assert_ptr_equal(again.entry, first.entry);
+	assert_int_equal(first.entry->last_received, 12);
+	/* a keepalive is no TCP, and sending is another matter */
+	assert_int_equal(first.entry->last_tcp, 10);
+	assert_int_equal(first.entry->last_sent, 10);
+	another = scene_admit(&other, 12);
+	assert_int_equal(another.obtained, ENTRY_MADE);
+	assert_ptr_not_equal(another.entry, first.entry);
+	scene_close();
+}
+
+static void a_server_without_an_address_admits_nobody(void **state)
+{
+	struct transport_address from = client(1);
+	struct admission admission;
+
+	(void)state;
+	scene_open_bare(PEERS_OPEN_SERVER, 100);
+	admission = scene_admit(&from, 1);
+	assert_int_equal(admission.verdict, ADMISSION_HAS_NO_TUNNEL_ADDRESS);
+	assert_null(admission.entry);
+	assert_int_equal(admission.obtained, ENTRY_FOUND);
+	/* an address of which no pool followed yet */
+	scene_set_tunnel_address(SCENE_TUNNEL);
+	admission = scene_admit(&from, 1);
+	assert_int_equal(admission.verdict, ADMISSION_HAS_NO_TUNNEL_ADDRESS);
+	assert_int_equal(admission.obtained, ENTRY_HAS_NO_POOL);
+	assert_null(admission.entry);
+	scene_set_pool(24);
+	assert_int_equal(scene_admit(&from, 1).verdict, ADMITTED);
+	/* and away again, though the peer has its entry */
+	scene_set_tunnel_address(0);
+	assert_int_equal(scene_admit(&from, 1).verdict, ADMISSION_HAS_NO_TUNNEL_ADDRESS);
+	assert_int_equal(connection_store_count(scene.store), 1);
+	scene_close();
+}
+
+static void a_full_server_admits_those_it_knows(void **state)
+{
+	(void)state;
+	scene_open(PEERS_OPEN_SERVER, 3);
+	for (uint32_t number = 0; number < 5; number++) {
+		struct transport_address from = client(number);
+		struct admission admission = scene_admit(&from, 1);
+
+		if (number < 3) {
+			assert_int_equal(admission.verdict, ADMITTED);
+			continue;
+		}
+		assert_int_equal(admission.verdict, ADMISSION_HAS_NO_ROOM);
+		assert_int_equal(admission.obtained, ENTRY_REFUSED);
+		assert_null(admission.entry);
+	}
+	for (uint32_t number = 0; number < 3; number++) {
+		struct transport_address from = client(number);
+
+		assert_int_equal(scene_admit(&from, 2).verdict, ADMITTED);
+	}
+	scene_close();
+}
+
+/* The control thread is told before the pool cannot give an address at once. */
+static void a_server_says_when_it_wants_spares(void **state)
+{
+	uint32_t number = 0;
+
+	(void)state;
+	scene_open(PEERS_OPEN_SERVER, 1000);
+	scene_set_pool(23);
+	for (; number < 500; number++) {
+		struct transport_address from = client(number);
+
+		if (scene_admit(&from, 1).wants_spares)
+			break;
+	}
+	assert_in_range(number, 1, 499);
+	scene_close();
+}
+
+static void an_endpoint_admits_anybody_as_himself(void **state)
+{
+	struct transport_address from = client(1);
+	struct admission admission;
+
+	(void)state;
+	scene_open(PEERS_ENDPOINT, 100);
+	admission = scene_admit(&from, 10);
+	assert_int_equal(admission.verdict, ADMITTED);
+	assert_memory_equal(&admission.source, &from.address, 16);
+	assert_address(&admission.destination, SCENE_TUNNEL);
+	assert_null(admission.entry);
+	/* nothing is made of what comes in */
+	assert_int_equal(connection_store_count(scene.store), 0);
+	scene_set_tunnel_address(SCENE_TUNNEL + 7);
+	admission = scene_admit(&from, 10);
+	assert_address(&admission.destination, SCENE_TUNNEL + 7);
+	scene_set_tunnel_address(0);
+	assert_int_equal(scene_admit(&from, 10).verdict, ADMISSION_HAS_NO_TUNNEL_ADDRESS);
+	scene_close();
+}
+
+static void an_endpoint_remembers_when_a_destination_was_heard_of(void **state)
+{
+	struct transport_address far = peer_of(0xcb007107, SCENE_ENDPOINT_PORT).remote;
+	struct peer_entry *entry;
+
+	(void)state;
+	scene_open(PEERS_ENDPOINT, 100);
+	entry = scene_route(0xcb007107, 100, 10).entry;
+	assert_non_null(entry);
+	assert_ptr_equal(scene_admit(&far, 15).entry, entry);
+	assert_int_equal(entry->last_received, 15);
+	assert_int_equal(entry->last_sent, 10);
+	/* another port of the same host is somebody else */
+	far = peer_of(0xcb007107, SCENE_ENDPOINT_PORT + 1).remote;
+	assert_null(scene_admit(&far, 16).entry);
+	assert_int_equal(entry->last_received, 15);
+	scene_close();
+}
+
+static void solicited_is_who_was_sent_to_lately(void **state)
+{
+	struct transport_address far = peer_of(0xcb007107, SCENE_ENDPOINT_PORT).remote;
+	struct transport_address other = peer_of(0xcb007108, SCENE_ENDPOINT_PORT).remote;
+	struct admission admission;
+
+	(void)state;
+	scene_open(PEERS_SOLICITED_ENDPOINT, 100);
+	admission = scene_admit(&far, 10);
+	assert_int_equal(admission.verdict, ADMISSION_IS_UNSOLICITED);
+	assert_null(admission.entry);
+	assert_int_equal(scene_route(0xcb007107, 100, 10).verdict, ROUTED);
+	assert_int_equal(scene_admit(&far, 10).verdict, ADMITTED);
+	assert_int_equal(scene_admit(&other, 10).verdict, ADMISSION_IS_UNSOLICITED);
+	assert_int_equal(scene_admit(&far, 10 + SCENE_TIMEOUT).verdict, ADMITTED);
+	/* what came in does not count as sent */
+	admission = scene_admit(&far, 10 + SCENE_TIMEOUT + 1);
+	assert_int_equal(admission.verdict, ADMISSION_IS_UNSOLICITED);
+	assert_null(admission.entry);
+	assert_int_equal(scene_route(0xcb007107, 100, 1000).verdict, ROUTED);
+	assert_int_equal(scene_admit(&far, 1001).verdict, ADMITTED);
+	scene_close();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_server_gives_whoever_sends_an_address),
+		cmocka_unit_test(a_server_without_an_address_admits_nobody),
+		cmocka_unit_test(a_full_server_admits_those_it_knows),
+		cmocka_unit_test(a_server_says_when_it_wants_spares),
+		cmocka_unit_test(an_endpoint_admits_anybody_as_himself),
+		cmocka_unit_test(an_endpoint_remembers_when_a_destination_was_heard_of),
+		cmocka_unit_test(solicited_is_who_was_sent_to_lately),
+	};
+
+	return report_seed(cmocka_run_group_tests_name("admission", tests, scene_register_thread,
+						       scene_unregister_thread));
+}

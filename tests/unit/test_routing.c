@@ -1,0 +1,160 @@
+/* Routing: where a packet goes, from which address, and how large it may be, under each policy. */
+#include "peers_scene.h"
+#include "random_traffic.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static const enum peers_policy policies[] = {PEERS_OPEN_SERVER, PEERS_ENDPOINT,
+					     PEERS_SOLICITED_ENDPOINT};
+
+static void without_a_tunnel_address_nothing_goes(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		scene_open_bare(policies[i], 100);
+		assert_int_equal(scene_route(0xcb007107, 100, 1).verdict,
+				 ROUTING_HAS_NO_TUNNEL_ADDRESS);
+		assert_int_equal(connection_store_count(scene.store), 0);
+		scene_close();
+	}
+}
+
+static void a_segment_is_as_large_as_the_bound_at_most(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		struct routing routing;
+
+		scene_open(policies[i], 100);
+		routing = scene_route(0xcb007107, SCENE_MAX_PAYLOAD + 1, 1);
+		assert_int_equal(routing.verdict, ROUTING_IS_TOO_BIG);
+		assert_int_equal(routing.max_payload, SCENE_MAX_PAYLOAD);
+		assert_null(routing.entry);
+		/* nothing is remembered of what did not go */
+		assert_int_equal(connection_store_count(scene.store), 0);
+		routing = scene_route(0xcb007107, SCENE_MAX_PAYLOAD, 1);
+		assert_int_equal(routing.verdict, policies[i] == PEERS_OPEN_SERVER
+							  ? ROUTING_KNOWS_NO_DESTINATION
+							  : ROUTED);
+		assert_int_equal(routing.max_payload, SCENE_MAX_PAYLOAD);
+		scene_close();
+	}
+}
+
+static void a_server_answers_from_where_it_was_spoken_to(void **state)
+{
+	struct transport_address from = peer_of(0xcb007107, 40000).remote;
+	struct ip_address own = ipv4_address(SCENE_OWN);
+	struct admission admission;
+	struct routing routing;
+	uint32_t address;
+
+	(void)state;
+	scene_open(PEERS_OPEN_SERVER, 100);
+	admission = scene_admit(&from, 10);
+	address = host_order(&admission.source);
+	routing = scene_route(address, 100, 20);
+	assert_int_equal(routing.verdict, ROUTED);
+	assert_ptr_equal(routing.entry, admission.entry);
+	assert_memory_equal(&routing.destination, &from, sizeof(from));
+	assert_memory_equal(&routing.source, &own, sizeof(own));
+	/* rule R3: sending keeps nobody */
+	assert_int_equal(admission.entry->last_received, 10);
+	assert_int_equal(scene_route(address + 1, 100, 20).verdict, ROUTING_KNOWS_NO_DESTINATION);
+	assert_int_equal(scene_route(SCENE_TUNNEL, 100, 20).verdict, ROUTING_KNOWS_NO_DESTINATION);
+	assert_int_equal(scene_route(0xcb007107, 100, 20).verdict, ROUTING_KNOWS_NO_DESTINATION);
+	scene_close();
+}
+
+static void a_peer_that_lost_its_source_is_not_sent_to(void **state)
+{
+	struct transport_address from = peer_of(0xcb007107, 40000).remote;
+	struct transport_address other = peer_of(0xcb007107, 40001).remote;
+	struct transport_address destination;
+	struct admission bereft, mover;
+	struct move move = {.source_is_proven = true, .own = ipv4_address(SCENE_OWN)};
+	uint32_t address;
+
+	(void)state;
+	scene_open(PEERS_OPEN_SERVER, 100);
+	bereft = scene_admit(&from, 10);
+	mover = scene_admit(&other, 10);
+	address = host_order(&bereft.source);
+	peer_entry_prove(bereft.entry);
+	move.peer = peer_entry_destination(bereft.entry)->peer;
+	assert_int_equal(connection_store_move(scene.store, mover.entry, &move, 10, NULL, NULL),
+			 ENTRY_MOVED);
+	assert_int_equal(scene_route(address, 100, 11).verdict, ROUTING_HAS_LOST_ITS_PEER);
+	assert_null(scene_route(address, 100, 11).entry);
+	destination = scene_route(host_order(&mover.source), 100, 11).destination;
+	assert_memory_equal(&destination, &from, sizeof(from));
+	assert_ptr_equal(scene_admit(&from, 11).entry, mover.entry);
+	scene_close();
+}
+
+static void an_endpoint_sends_to_the_packets_own_destination(void **state)
+{
+	struct transport_address far = peer_of(0xcb007107, SCENE_ENDPOINT_PORT).remote;
+
+	(void)state;
+	for (size_t i = 1; i < 3; i++) {
+		struct routing routing;
+
+		scene_open(policies[i], 100);
+		routing = scene_route(0xcb007107, 100, 10);
+		assert_int_equal(routing.verdict, ROUTED);
+		assert_int_equal(routing.obtained, ENTRY_MADE);
+		assert_memory_equal(&routing.destination, &far, sizeof(far));
+		assert_true(ip_address_is_none(&routing.source));
+		assert_non_null(routing.entry);
+		routing = scene_route(0xcb007107, 100, 12);
+		assert_int_equal(routing.obtained, ENTRY_FOUND);
+		assert_int_equal(routing.entry->last_sent, 12);
+		assert_int_equal(routing.entry->last_tcp, 12);
+		assert_int_equal(routing.entry->last_received, 10);
+		assert_int_equal(connection_store_count(scene.store), 1);
+		scene_close();
+	}
+}
+
+static void without_room_for_an_entry(void **state)
+{
+	struct routing routing;
+
+	(void)state;
+	scene_open(PEERS_ENDPOINT, 1);
+	scene_route(0xcb007107, 100, 10);
+	routing = scene_route(0xcb007108, 100, 10);
+	assert_int_equal(routing.verdict, ROUTED);
+	assert_int_equal(routing.obtained, ENTRY_REFUSED);
+	assert_null(routing.entry);
+	assert_int_equal(host_order(&routing.destination.address), 0xcb007108);
+	scene_close();
+
+	scene_open(PEERS_SOLICITED_ENDPOINT, 1);
+	scene_route(0xcb007107, 100, 10);
+	routing = scene_route(0xcb007108, 100, 10);
+	assert_int_equal(routing.verdict, ROUTING_CANNOT_REMEMBER);
+	assert_int_equal(routing.obtained, ENTRY_REFUSED);
+	assert_null(routing.entry);
+	assert_int_equal(scene_route(0xcb007107, 100, 10).verdict, ROUTED);
+	scene_close();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(without_a_tunnel_address_nothing_goes),
+		cmocka_unit_test(a_segment_is_as_large_as_the_bound_at_most),
+		cmocka_unit_test(a_server_answers_from_where_it_was_spoken_to),
+		cmocka_unit_test(a_peer_that_lost_its_source_is_not_sent_to),
+		cmocka_unit_test(an_endpoint_sends_to_the_packets_own_destination),
+		cmocka_unit_test(without_room_for_an_entry),
+	};
+
+	return report_seed(cmocka_run_group_tests_name("routing", tests, scene_register_thread,
+						       scene_unregister_thread));
+}
