@@ -74,7 +74,7 @@ static void encapsulate_packet(const struct unit *unit, size_t segments)
 		errx(1, "a packet was not taken for TCP");
 	next = packet.segments - segments;
 	while ((next += encapsulate(&outbound, &packet, next, &unit->route)) < packet.segments)
-		outbound_batch_clear(&outbound);
+		outbound_batch_clear(&outbound, MESSAGE_MAX_SEGMENTS);
 }
 
 /* The last packet may be taken up in its middle, so that it is exactly so many segments. */
@@ -88,7 +88,7 @@ static void encapsulate_batches(const struct batch *batch, size_t segments)
 			encapsulate_packet(unit, count);
 			segments -= count;
 		}
-		outbound_batch_clear(&outbound);
+		outbound_batch_clear(&outbound, MESSAGE_MAX_SEGMENTS);
 	}
 }
 
@@ -245,8 +245,7 @@ static void set_up(void)
 		add_packet(&small_packets, i % FLOWS, 1, TCP_PSH);
 		add_message(&small_messages, i % FLOWS, 1, SMALL_SEGMENT_SIZE, TCP_PSH);
 	}
-	outbound.max_message_segments = MESSAGE_MAX_SEGMENTS;
-	outbound_batch_clear(&outbound);
+	outbound_batch_clear(&outbound, MESSAGE_MAX_SEGMENTS);
 	inbound.with_vnet_header = true;
 	inbound_batch_clear(&inbound);
 }

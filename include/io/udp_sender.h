@@ -5,14 +5,15 @@
  * Theory of operation. A send call stops at the first message that fails; only that message is
  * dealt with, and sending goes on behind it. A message of several datagrams that fails is tried
  * again with one datagram at a time; when that works several times in a row, it is the offload that
- * does not work here (a device without checksum offload, an old kernel), and it is given up. A
+ * does not work here (a device without checksum offload, an old kernel), and it is given up: the
+ * sender alone knows whether it is in use, and whoever fills a batch asks. A
  * source address that the interface has lost is left to the kernel's choice. A full socket is no
  * failure: what is unsent stays in the batch.
  */
 #ifndef UDP_ENCAP_TUN_UDP_SENDER_H
 #define UDP_ENCAP_TUN_UDP_SENDER_H
 
-#include "packet/encapsulate.h"
+#include "packet/batch.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -31,11 +32,12 @@ struct send_totals {
 	uint64_t segments;
 	uint64_t bytes;
 	uint64_t gso_fallbacks;
+	int gso_given_up; /* errno that made the sender give segmentation up now, 0: it did not */
 };
 
 struct udp_sender {
+	bool may_segment; /* as udp_sender_init() was told */
 	bool has_given_up_gso;
-	int gso_error;         /* errno of the message that made it do so */
 	unsigned gso_failures; /* in a row, of messages whose segments went out singly */
 	size_t next_message;   /* of the batch; those before it are done with */
 	bool is_split;         /* the next message goes out singly */
@@ -60,8 +62,23 @@ struct send_failure {
 	int error;           /* errno */
 };
 
-/** Prepares a sender for a new socket. */
-void udp_sender_init(struct udp_sender *sender);
+/**
+ * Prepares a sender.
+ * @may_segment: false: messages have one segment each, for good (UDP_SEGMENT is never used)
+ */
+void udp_sender_init(struct udp_sender *sender, bool may_segment);
+
+/** Gives what was given up another chance: the socket is a new one, perhaps on another device. */
+void udp_sender_renew(struct udp_sender *sender);
+
+/**
+ * How many segments a message may have now: what a batch that is cleared has to know. 1: none are
+ * put together. A batch that was begun before this changed is sent all the same.
+ */
+static inline size_t udp_sender_message_segments(const struct udp_sender *sender)
+{
+	return sender->may_segment && !sender->has_given_up_gso ? MESSAGE_MAX_SEGMENTS : 1;
+}
 
 /** Tells the sender that the batch was cleared. */
 void udp_sender_restart(struct udp_sender *sender);

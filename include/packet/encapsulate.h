@@ -16,10 +16,8 @@
 #ifndef UDP_ENCAP_TUN_ENCAPSULATE_H
 #define UDP_ENCAP_TUN_ENCAPSULATE_H
 
-#include "base/address.h"
+#include "packet/batch.h"
 #include "packet/headers.h"
-
-#include <sys/uio.h>
 
 /** What a packet read from the tunnel interface is (rule T1). */
 enum packet_verdict {
@@ -43,48 +41,9 @@ struct tunnel_packet {
 	uint8_t tos;
 };
 
-/** Where a datagram goes. */
-struct datagram_route {
-	struct transport_address destination;
-	struct ip_address source; /* all zero: the kernel chooses */
-	uint8_t tos;
-};
-
 enum {
-	OUTBOUND_MAX_SEGMENTS = 512,
-	OUTBOUND_MAX_MESSAGES = 256,
-	/* UDP_MAX_SEGMENTS of kernels up to 6.9 */
-	MESSAGE_MAX_SEGMENTS = 64,
 	/* what the kernel begins with: GSO_LEGACY_MAX_SIZE, Linux include/linux/netdevice.h */
 	GSO_MAX_SIZE_UNBOUNDED = 65536,
-};
-
-/** One segment of a message. */
-struct outbound_segment {
-	const uint8_t *packet; /* IPv4 header of the packet that it comes from */
-	uint16_t first_iov;
-};
-
-/** One UDP message: one datagram, or several of one size for UDP_SEGMENT. */
-struct outbound_message {
-	struct datagram_route route;
-	uint16_t first_segment;
-	uint16_t segments;
-	uint16_t segment_size; /* UDP payload of each datagram but the last, bytes */
-	bool is_complete;      /* takes no further segment */
-	uint32_t bytes;        /* UDP payload in all */
-};
-
-/** Messages that wait to be sent, in order. */
-struct outbound_batch {
-	size_t message_count;
-	size_t segment_count;
-	size_t iov_count;
-	size_t max_message_segments; /* 1: no segmentation offload */
-	struct outbound_message messages[OUTBOUND_MAX_MESSAGES];
-	struct outbound_segment segments[OUTBOUND_MAX_SEGMENTS + 1]; /* the last one: end of iov */
-	struct iovec iov[2 * OUTBOUND_MAX_SEGMENTS];
-	uint8_t headers[OUTBOUND_MAX_SEGMENTS][TCP_MAX_HEADER_SIZE];
 };
 
 /**
@@ -109,9 +68,6 @@ static inline size_t tunnel_packet_segment_size(const struct tunnel_packet *pack
  * @mtu: of the tunnel interface, bytes
  */
 uint32_t outbound_gso_max_size(uint32_t mtu);
-
-/** Empties a batch. */
-void outbound_batch_clear(struct outbound_batch *batch);
 
 /**
  * Appends a packet's segments to a batch.

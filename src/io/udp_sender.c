@@ -6,9 +6,16 @@
 
 enum { GSO_FAILURES_BEFORE_GIVING_UP = 3 };
 
-void udp_sender_init(struct udp_sender *sender)
+void udp_sender_init(struct udp_sender *sender, bool may_segment)
 {
 	memset(sender, 0, sizeof(*sender));
+	sender->may_segment = may_segment;
+}
+
+void udp_sender_renew(struct udp_sender *sender)
+{
+	sender->has_given_up_gso = false;
+	sender->gso_failures = 0;
 }
 
 void udp_sender_restart(struct udp_sender *sender)
@@ -79,7 +86,7 @@ static void prepare(struct udp_sender *sender, size_t at, struct outbound_batch 
 
 static bool goes_singly(const struct udp_sender *sender, const struct outbound_message *message)
 {
-	return message->segments > 1 && sender->has_given_up_gso;
+	return message->segments > udp_sender_message_segments(sender);
 }
 
 /* Whole messages, up to one that has to go singly. */
@@ -126,7 +133,7 @@ static void blame_gso(struct udp_sender *sender, struct send_totals *totals)
 	sender->gso_failures++;
 	if (sender->gso_failures >= GSO_FAILURES_BEFORE_GIVING_UP && !sender->has_given_up_gso) {
 		sender->has_given_up_gso = true;
-		sender->gso_error = sender->split_error;
+		totals->gso_given_up = sender->split_error;
 	}
 }
 

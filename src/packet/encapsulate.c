@@ -59,14 +59,6 @@ uint32_t outbound_gso_max_size(uint32_t mtu)
 	return size;
 }
 
-void outbound_batch_clear(struct outbound_batch *batch)
-{
-	batch->message_count = 0;
-	batch->segment_count = 0;
-	batch->iov_count = 0;
-	batch->segments[0].first_iov = 0;
-}
-
 static bool route_equal(const struct datagram_route *a, const struct datagram_route *b)
 {
 	return a->tos == b->tos && transport_address_equal(&a->destination, &b->destination) &&

@@ -76,16 +76,13 @@ static void discard_failed(struct worker *worker, const struct send_failure *fai
 	count(worker, counter, failure->segments);
 }
 
-static void note_gso(struct worker *worker)
+static void note_gso(struct worker *worker, const struct send_totals *totals)
 {
-	struct outbound *outbound = &worker->outbound;
 	struct notices *notices = &worker->forwarding->notices;
 
-	if (!outbound->sender.has_given_up_gso || outbound->batch.max_message_segments == 1)
+	if (totals->gso_given_up == 0)
 		return;
-	outbound->batch.max_message_segments = 1;
-	atomic_store_explicit(&notices->gso_error, outbound->sender.gso_error,
-			      memory_order_relaxed);
+	atomic_store_explicit(&notices->gso_error, totals->gso_given_up, memory_order_relaxed);
 	notices_raise(notices, NOTICE_GSO_GIVEN_UP);
 }
 
@@ -101,7 +98,7 @@ static bool flush(struct worker *worker)
 				   &failure)) == SEND_HAS_FAILED)
 		discard_failed(worker, &failure);
 	count_totals(worker, &totals);
-	note_gso(worker);
+	note_gso(worker, &totals);
 	if (outcome == SEND_IS_BLOCKED) {
 		if (!outbound->is_blocked)
 			count(worker, COUNTER_backpressure_udp, 1);
@@ -110,7 +107,7 @@ static bool flush(struct worker *worker)
 		return false;
 	}
 	outbound->is_blocked = false;
-	outbound_batch_clear(&outbound->batch);
+	outbound_batch_clear(&outbound->batch, udp_sender_message_segments(&outbound->sender));
 	udp_sender_restart(&outbound->sender);
 	return true;
 }

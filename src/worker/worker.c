@@ -29,11 +29,9 @@ struct worker *worker_create(struct forwarding *forwarding, size_t number, int q
 	worker->path_mtu.fwmark = forwarding->options->fwmark;
 	worker->inbound.batch.with_vnet_header = forwarding->with_vnet_header;
 	inbound_batch_clear(&worker->inbound.batch);
-	outbound_batch_clear(&worker->outbound.batch);
-	worker->outbound.batch.max_message_segments = forwarding->options->offload
-							      ? MESSAGE_MAX_SEGMENTS
-							      : 1;
-	udp_sender_init(&worker->outbound.sender);
+	udp_sender_init(&worker->outbound.sender, forwarding->options->offload);
+	outbound_batch_clear(&worker->outbound.batch,
+			     udp_sender_message_segments(&worker->outbound.sender));
 	worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	worker->outbound.arena = mmap(NULL, OUTBOUND_ARENA_SIZE, PROT_READ | PROT_WRITE,
 				      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -63,20 +61,16 @@ void worker_destroy(struct worker *worker)
 	free(worker);
 }
 
-/* A fresh socket may be on another device: offloads get another chance. */
+/* A fresh socket may be on another device: offloads get another chance, from the next batch on. */
 static void take_new_socket(struct worker *worker)
 {
 	int socket = atomic_exchange(&worker->next_socket, -1);
-	struct outbound *outbound = &worker->outbound;
 
 	if (socket < 0)
 		return;
 	close(worker->socket);
 	worker->socket = socket;
-	outbound->sender.has_given_up_gso = false;
-	outbound->sender.gso_failures = 0;
-	if (worker->forwarding->options->offload)
-		outbound->batch.max_message_segments = MESSAGE_MAX_SEGMENTS;
+	udp_sender_renew(&worker->outbound.sender);
 }
 
 static void answer_wake(struct worker *worker)

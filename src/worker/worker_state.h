@@ -7,6 +7,7 @@
 #include "io/udp_receiver.h"
 #include "io/udp_sender.h"
 #include "packet/decapsulate.h"
+#include "packet/encapsulate.h"
 #include "worker/busy_poll.h"
 #include "worker/standing_queue.h"
 #include "worker/worker.h"

@@ -29,8 +29,7 @@ static int start(void **state)
 	(void)state;
 	dice_fill(&dice, noise, sizeof(noise));
 	memset(&batch, 0xa5, sizeof(batch)); /* nothing may depend on what was there */
-	batch.max_message_segments = KERNEL_MAX_SEGMENTS;
-	outbound_batch_clear(&batch);
+	outbound_batch_clear(&batch, KERNEL_MAX_SEGMENTS);
 	return 0;
 }
 
@@ -492,7 +491,7 @@ static void flags_of_segments(void **state)
 			fields.data = noise;
 			fields.data_length = segments * 100;
 			source = source_packet(&fields, 100, any_route());
-			outbound_batch_clear(&batch);
+			outbound_batch_clear(&batch, batch.max_message_segments);
 			encapsulate_all(&source);
 			for (size_t i = 0; i < segments; i++) {
 				unsigned expected = flags;
@@ -542,7 +541,7 @@ static void sequence_numbers_wrap(void **state)
 /* Puts packets of these sizes (TCP header and data) in one batch; 0 ends the list. */
 static void send_sizes(struct dice *dice, const uint16_t *sizes)
 {
-	outbound_batch_clear(&batch);
+	outbound_batch_clear(&batch, batch.max_message_segments);
 	for (; *sizes != 0; sizes++) {
 		struct source_packet source = sized_packet(dice, *sizes - 20u, 0, any_route());
 
@@ -636,7 +635,7 @@ static void messages_have_one_route(void **state)
 		struct source_packet first = sized_packet(&dice, 100, 0, &base);
 		struct source_packet second = sized_packet(&dice, 100, 0, &routes[i]);
 
-		outbound_batch_clear(&batch);
+		outbound_batch_clear(&batch, batch.max_message_segments);
 		encapsulate_all(&first);
 		encapsulate_all(&second);
 		encapsulate_all(&second);
@@ -726,7 +725,7 @@ static void without_segmentation_offload(void **state)
 	struct source_packet source = sized_packet(&dice, 10000, 1000, any_route());
 
 	(void)state;
-	batch.max_message_segments = 1;
+	outbound_batch_clear(&batch, 1);
 	encapsulate_all(&source);
 	assert_int_equal(batch.message_count, 10);
 	for (size_t i = 0; i < 10; i++) {
@@ -779,7 +778,7 @@ static void a_batch_full_of_segments(void **state)
 					 0);
 			assert_int_equal(batch.segment_count, added);
 		}
-		outbound_batch_clear(&batch);
+		outbound_batch_clear(&batch, batch.max_message_segments);
 		assert_int_equal(batch.message_count, 0);
 		assert_int_equal(batch.segment_count, 0);
 	}
@@ -792,7 +791,7 @@ static void a_batch_full_of_messages(void **state)
 	struct source_packet source = sized_packet(&dice, 300, 1, any_route());
 
 	(void)state;
-	batch.max_message_segments = 1;
+	outbound_batch_clear(&batch, 1);
 	assert_int_equal(encapsulate(&batch, &source.parsed, 0, &source.route),
 			 OUTBOUND_MAX_MESSAGES);
 	assert_int_equal(batch.message_count, OUTBOUND_MAX_MESSAGES);
@@ -801,7 +800,7 @@ static void a_batch_full_of_messages(void **state)
 			 0);
 	assert_int_equal(batch.message_count, OUTBOUND_MAX_MESSAGES);
 	assert_int_equal(batch.segment_count, OUTBOUND_MAX_MESSAGES);
-	outbound_batch_clear(&batch);
+	outbound_batch_clear(&batch, batch.max_message_segments);
 	assert_int_equal(encapsulate(&batch, &source.parsed, OUTBOUND_MAX_MESSAGES, &source.route),
 			 300 - OUTBOUND_MAX_MESSAGES);
 	for (size_t i = 0; i < 300 - OUTBOUND_MAX_MESSAGES; i++)
@@ -878,7 +877,7 @@ static void send_batch(struct byte_strings *sent)
 		byte_strings_add(sent, bytes, length);
 		free(bytes);
 	}
-	outbound_batch_clear(&batch);
+	outbound_batch_clear(&batch, batch.max_message_segments);
 }
 
 static void random_packets_come_out_in_order(void **state)
@@ -890,8 +889,8 @@ static void random_packets_come_out_in_order(void **state)
 		struct source_packet sources[RANDOM_PACKETS];
 		struct byte_strings expected = {0}, sent = {0};
 
-		batch.max_message_segments = dice_once_in(&dice, 3) ? dice_between(&dice, 1, 64)
-								    : 64;
+		outbound_batch_clear(&batch,
+				     dice_once_in(&dice, 3) ? dice_between(&dice, 1, 64) : 64);
 		for (size_t i = 0; i < RANDOM_PACKETS; i++) {
 			struct source_packet *source = &sources[i];
 			size_t done = 0;

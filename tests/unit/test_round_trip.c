@@ -234,7 +234,7 @@ static void send_batch(void)
 {
 	for (size_t i = 0; i < scene.outbound.message_count; i++)
 		send_message(&scene.outbound.messages[i]);
-	outbound_batch_clear(&scene.outbound);
+	outbound_batch_clear(&scene.outbound, scene.outbound.max_message_segments);
 }
 
 /* Hands one packet to the sending end, in as many calls as it takes. */
@@ -403,8 +403,7 @@ static void round_trips(struct dice *dice, size_t max_message_segments, bool wit
 	dice_fill(dice, scene.noise, sizeof(scene.noise));
 	scene.written = 0;
 	for (int round = 0; round < rounds; round++) {
-		scene.outbound.max_message_segments = max_message_segments;
-		outbound_batch_clear(&scene.outbound);
+		outbound_batch_clear(&scene.outbound, max_message_segments);
 		scene.inbound.with_vnet_header = with_vnet_header;
 		inbound_batch_clear(&scene.inbound);
 		start_flows(dice);

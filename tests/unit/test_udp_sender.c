@@ -5,6 +5,8 @@
  */
 #include "io/udp_sender.h"
 
+#include "packet/encapsulate.h"
+
 #include <errno.h>
 #include <netinet/udp.h>
 #include <setjmp.h>
@@ -95,9 +97,8 @@ static struct scene *make_scene(int (*refusal)(const struct offer *offer))
 	refuse = refusal;
 	messages_left = UINT32_MAX;
 	sent_length = 0;
-	udp_sender_init(&scene->sender);
-	scene->batch.max_message_segments = MESSAGE_MAX_SEGMENTS;
-	outbound_batch_clear(&scene->batch);
+	udp_sender_init(&scene->sender, true);
+	outbound_batch_clear(&scene->batch, udp_sender_message_segments(&scene->sender));
 	return scene;
 }
 
@@ -204,10 +205,35 @@ static void gso_that_never_works_is_given_up(void **state)
 	expect_packets(&at, 0, 5, 6);
 	assert_int_equal(at, sent_length);
 	assert_true(scene->sender.has_given_up_gso);
-	assert_int_equal(scene->sender.gso_error, EIO);
+	assert_int_equal(scene->totals.gso_given_up, EIO);
+	assert_int_equal(udp_sender_message_segments(&scene->sender), 1);
 	assert_int_equal(scene->totals.gso_fallbacks, 3);
 	assert_int_equal(scene->totals.segments, 30);
 	assert_int_equal(scene->totals.bytes, sent_length);
+	free(scene);
+}
+
+/* Once, with the error that made it do so; a new socket is another chance, but not without offload.
+ */
+static void giving_gso_up_is_told_once_and_may_be_renewed(void **state)
+{
+	struct scene *scene = make_scene(refuse_gso);
+
+	(void)state;
+	for (size_t number = 0; number < 5; number++) {
+		add_packet(scene, number, (size_t)2 * SEGMENT_DATA, false);
+		scene->totals.gso_given_up = 0;
+		assert_int_equal(send_batch(scene), SEND_IS_DONE);
+		assert_int_equal(scene->totals.gso_given_up, number == 2 ? EIO : 0);
+		assert_int_equal(udp_sender_message_segments(&scene->sender),
+				 number < 2 ? MESSAGE_MAX_SEGMENTS : 1);
+	}
+	udp_sender_renew(&scene->sender);
+	assert_int_equal(udp_sender_message_segments(&scene->sender), MESSAGE_MAX_SEGMENTS);
+	udp_sender_init(&scene->sender, false);
+	assert_int_equal(udp_sender_message_segments(&scene->sender), 1);
+	udp_sender_renew(&scene->sender);
+	assert_int_equal(udp_sender_message_segments(&scene->sender), 1);
 	free(scene);
 }
 
@@ -303,6 +329,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(everything_goes_out_in_one_call),
 		cmocka_unit_test(gso_that_never_works_is_given_up),
+		cmocka_unit_test(giving_gso_up_is_told_once_and_may_be_renewed),
 		cmocka_unit_test(what_is_too_big_fails_and_the_rest_goes_out),
 		cmocka_unit_test(a_lost_source_address_is_no_fault_of_gso),
 		cmocka_unit_test(only_the_message_that_fails_is_skipped),
