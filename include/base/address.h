@@ -49,6 +49,14 @@ static inline struct ip_address ip_address_from_ipv4(uint32_t ipv4)
 	return address;
 }
 
+/** True for an IPv4 address, held in its mapped form. */
+static inline bool ip_address_is_ipv4(const struct ip_address *address)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	return memcmp(address->bytes, mapped, sizeof(mapped)) == 0;
+}
+
 /** The IPv4 address inside, network byte order; meaningless for one that is not IPv4. */
 static inline uint32_t ip_address_ipv4(const struct ip_address *address)
 {

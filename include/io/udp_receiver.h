@@ -10,10 +10,7 @@
 #ifndef UDP_ENCAP_TUN_UDP_RECEIVER_H
 #define UDP_ENCAP_TUN_UDP_RECEIVER_H
 
-#include "base/address.h"
-
-#include <netinet/in.h>
-#include <sys/socket.h>
+#include "base/socket_address.h"
 
 enum {
 	RECEIVE_MAX_MESSAGES = 64,
@@ -22,11 +19,11 @@ enum {
 
 /** One received message. */
 struct received_message {
-	struct transport_address from;
-	struct ip_address to;   /* the local address that it was sent to */
-	const uint8_t *payload; /* valid until the next udp_receive() */
-	size_t length;          /* bytes */
-	size_t datagram_size;   /* UDP payload of each datagram but the last, bytes; at least 1 */
+	struct transport_address from; /* port 0: nobody that could be answered (RFC 768) */
+	struct ip_address to;          /* the local address that it was sent to */
+	const uint8_t *payload;        /* valid until the next udp_receive() */
+	size_t length;                 /* bytes */
+	size_t datagram_size; /* UDP payload of each datagram but the last, bytes; at least 1 */
 	uint8_t tos;
 	bool is_truncated;
 };
@@ -36,7 +33,7 @@ struct udp_receiver {
 	unsigned offered; /* messages asked for next time */
 	struct mmsghdr headers[RECEIVE_MAX_MESSAGES];
 	struct iovec iov[RECEIVE_MAX_MESSAGES];
-	struct sockaddr_in names[RECEIVE_MAX_MESSAGES];
+	struct socket_address names[RECEIVE_MAX_MESSAGES];
 	_Alignas(struct cmsghdr) uint8_t control[RECEIVE_MAX_MESSAGES][RECEIVE_CONTROL_SIZE];
 };
 

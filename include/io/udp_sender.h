@@ -13,10 +13,8 @@
 #ifndef UDP_ENCAP_TUN_UDP_SENDER_H
 #define UDP_ENCAP_TUN_UDP_SENDER_H
 
+#include "base/socket_address.h"
 #include "packet/batch.h"
-
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 enum {
 	SEND_MAX_MESSAGES = 64,
@@ -43,7 +41,7 @@ struct udp_sender {
 	bool is_split;         /* the next message goes out singly */
 	int split_error;       /* errno that it failed with as a whole, 0: none */
 	struct mmsghdr headers[SEND_MAX_MESSAGES];
-	struct sockaddr_in names[SEND_MAX_MESSAGES];
+	struct socket_address names[SEND_MAX_MESSAGES];
 	_Alignas(struct cmsghdr) uint8_t control[SEND_MAX_MESSAGES][SEND_CONTROL_SIZE];
 };
 

@@ -58,9 +58,7 @@ bool ip_prefix_parse(const char *text, struct ip_prefix *prefix)
 
 const char *ip_address_text(const struct ip_address *address, char *text)
 {
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-	if (memcmp(address->bytes, mapped, sizeof(mapped)) == 0)
+	if (ip_address_is_ipv4(address))
 		inet_ntop(AF_INET, &address->bytes[12], text, IP_ADDRESS_TEXT_SIZE);
 	else
 		inet_ntop(AF_INET6, address->bytes, text, IP_ADDRESS_TEXT_SIZE);

@@ -3,11 +3,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/socket_address.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
-#include <sys/socket.h>
 
 enum { PEER_TEXT_SIZE = TRANSPORT_ADDRESS_TEXT_SIZE + 16 };
 
@@ -46,16 +45,12 @@ static bool server_entry_is_over(struct peer_entry *connection, void *argument)
 static bool send_keepalive(struct sweep *sweep, struct peer_entry *connection)
 {
 	struct control *control = sweep->control;
-	struct sockaddr_in name = {
-		.sin_family = AF_INET,
-		.sin_port = connection->destination->peer.remote.port,
-		.sin_addr.s_addr = ip_address_ipv4(&connection->destination->peer.remote.address),
-	};
+	struct socket_address name;
+	socklen_t length = socket_address_make(&name, &connection->destination->peer.remote);
 	size_t which = ntohs(connection->destination->peer.own_port) -
 		       (size_t)sweep->options->listen_port;
 
-	if (sendto(control->keepalive_sockets[which], "", 0, MSG_DONTWAIT,
-		   (const struct sockaddr *)&name, sizeof(name)) < 0)
+	if (sendto(control->keepalive_sockets[which], "", 0, MSG_DONTWAIT, &name.any, length) < 0)
 		return false;
 	counter_add(&control->counters, COUNTER_keepalives_sent, 1);
 	peer_entry_refresh(&connection->last_sent, sweep->now);

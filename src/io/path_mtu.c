@@ -1,20 +1,16 @@
 /* The path MTU; see path_mtu.h. */
 #include "io/path_mtu.h"
 
-#include "base/clock.h"
+#include "base/socket_address.h"
 #include "io/udp_socket.h"
 
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 static uint32_t ask_kernel(const struct path_mtu_cache *cache, const struct ip_address *peer)
 {
-	struct sockaddr_in name = {
-		.sin_family = AF_INET,
-		.sin_port = htons(9), /* any: nothing is sent */
-		.sin_addr.s_addr = ip_address_ipv4(peer),
-	};
+	const struct transport_address address = {*peer, htons(9)}; /* any port: nothing is sent */
+	struct socket_address name;
+	socklen_t length = socket_address_make(&name, &address);
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDP);
 	socklen_t size = sizeof(int);
 	int mtu = 0;
@@ -22,7 +18,7 @@ static uint32_t ask_kernel(const struct path_mtu_cache *cache, const struct ip_a
 	if (fd < 0)
 		return 0;
 	if (udp_socket_bind_to_device(fd, cache->device, cache->fwmark) < 0 ||
-	    connect(fd, (const struct sockaddr *)&name, sizeof(name)) < 0 ||
+	    connect(fd, &name.any, length) < 0 ||
 	    getsockopt(fd, IPPROTO_IP, IP_MTU, &mtu, &size) < 0)
 		mtu = 0;
 	close(fd);

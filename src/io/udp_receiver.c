@@ -97,8 +97,8 @@ void udp_received_message(const struct udp_receiver *receiver, size_t index,
 	struct msghdr header = receiver->headers[index].msg_hdr;
 	struct cmsghdr *control;
 
-	message->from.address = ip_address_from_ipv4(receiver->names[index].sin_addr.s_addr);
-	message->from.port = receiver->names[index].sin_port;
+	if (!socket_address_read(&receiver->names[index], header.msg_namelen, &message->from))
+		memset(&message->from, 0, sizeof(message->from));
 	memset(&message->to, 0, sizeof(message->to));
 	message->payload = receiver->iov[index].iov_base;
 	message->length = receiver->headers[index].msg_len;

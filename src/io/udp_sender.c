@@ -37,9 +37,7 @@ static size_t put_control(uint8_t *buffer, size_t used, int level, int type, con
 
 static bool has_source(const struct datagram_route *route)
 {
-	static const struct ip_address none;
-
-	return !ip_address_equal(&route->source, &none);
+	return !ip_address_is_none(&route->source);
 }
 
 static size_t build_control(uint8_t *buffer, const struct datagram_route *route,
@@ -69,12 +67,9 @@ static void prepare(struct udp_sender *sender, size_t at, struct outbound_batch 
 	size_t first_iov = batch->segments[first].first_iov;
 	size_t end_iov = batch->segments[first + segments].first_iov;
 
-	sender->names[at].sin_family = AF_INET;
-	sender->names[at].sin_addr.s_addr = ip_address_ipv4(&message->route.destination.address);
-	sender->names[at].sin_port = message->route.destination.port;
 	memset(header, 0, sizeof(*header));
 	header->msg_name = &sender->names[at];
-	header->msg_namelen = sizeof(sender->names[at]);
+	header->msg_namelen = socket_address_make(&sender->names[at], &message->route.destination);
 	header->msg_iov = &batch->iov[first_iov];
 	header->msg_iovlen = end_iov - first_iov;
 	header->msg_control = sender->control[at];

@@ -2,12 +2,11 @@
 #include "io/udp_socket.h"
 
 #include "base/log.h"
+#include "base/socket_address.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <netinet/udp.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
@@ -79,15 +78,13 @@ enum port_claim { PORT_ALONE, PORT_FIRST_OF_GROUP, PORT_JOINS_GROUP };
 
 static int bind_to_port(int fd, uint16_t port, enum port_claim claim)
 {
-	struct sockaddr_in any = {
-		.sin_family = AF_INET,
-		.sin_port = htons(port),
-		.sin_addr.s_addr = htonl(INADDR_ANY),
-	};
+	const struct transport_address any = {ip_address_from_ipv4(htonl(INADDR_ANY)), htons(port)};
+	struct socket_address name;
+	socklen_t length = socket_address_make(&name, &any);
 
 	if (claim == PORT_JOINS_GROUP && set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
 		return -errno;
-	if (bind(fd, (const struct sockaddr *)&any, sizeof(any)) < 0)
+	if (bind(fd, &name.any, length) < 0)
 		return -errno;
 	if (claim == PORT_FIRST_OF_GROUP)
 		return set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
