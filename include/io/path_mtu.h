@@ -1,7 +1,12 @@
 /*
  * The path MTU towards a peer, as the kernel knows it. Only asked for after a send was refused for
- * its size. An unconnected socket cannot be asked (ENOTCONN), so a temporary one is connected to
- * the peer the same way as the worker's own; the answer is kept for a second.
+ * its size.
+ *
+ * Theory of operation. An unconnected socket cannot be asked (ENOTCONN), and a worker's own serves
+ * all peers. So there is another one on the same device and with the same mark, which is connected
+ * to a peer for as long as the question takes: the route is then the one that the peer's datagrams
+ * take. Between two questions it has neither a peer nor a port, and so it never receives. An answer
+ * is kept for a second.
  */
 #ifndef UDP_ENCAP_TUN_PATH_MTU_H
 #define UDP_ENCAP_TUN_PATH_MTU_H
@@ -18,10 +23,23 @@ struct path_mtu_entry {
 
 /** A worker's answers. */
 struct path_mtu_cache {
-	const char *device;
-	uint32_t fwmark;
+	int fd; /* as path_mtu_cache_init() was told */
 	struct path_mtu_entry entries[PATH_MTU_CACHE_SIZE];
 };
+
+/**
+ * Opens a socket to ask on. Any thread.
+ * @device: what the workers' sockets are bound to; one that comes back needs a new socket
+ * @fwmark: their mark, 0: none
+ * Returns a descriptor or a negative errno.
+ */
+int path_mtu_socket_open(const char *device, uint32_t fwmark);
+
+/**
+ * Begins without answers. Worker.
+ * @fd: of path_mtu_socket_open(), stays the caller's, who closes it; negative: all is unknown
+ */
+void path_mtu_cache_init(struct path_mtu_cache *cache, int fd);
 
 /**
  * The MTU of the path to an address in bytes, or 0 when it is unknown. Worker.

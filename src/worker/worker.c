@@ -13,6 +13,12 @@
 
 enum { WATCH_WAKE, WATCH_SOCKET, WATCH_QUEUE, WATCH_COUNT };
 
+static int open_path_mtu_socket(const struct forwarding *forwarding)
+{
+	return path_mtu_socket_open(forwarding->options->bind_to_interface,
+				    forwarding->options->fwmark);
+}
+
 struct worker *worker_create(struct forwarding *forwarding, size_t number, int queue, int socket)
 {
 	struct worker *worker = aligned_alloc(64, (sizeof(*worker) + 63) & ~(size_t)63);
@@ -25,8 +31,7 @@ struct worker *worker_create(struct forwarding *forwarding, size_t number, int q
 	worker->queue = queue;
 	atomic_store(&worker->next_socket, -1);
 	busy_poll_init(&worker->busy_poll, (uint64_t)forwarding->options->busy_poll * 1000);
-	worker->path_mtu.device = forwarding->options->bind_to_interface;
-	worker->path_mtu.fwmark = forwarding->options->fwmark;
+	path_mtu_cache_init(&worker->path_mtu, open_path_mtu_socket(forwarding));
 	worker->inbound.batch.with_vnet_header = forwarding->with_vnet_header;
 	inbound_batch_clear(&worker->inbound.batch);
 	udp_sender_init(&worker->outbound.sender, forwarding->options->offload);
@@ -36,7 +41,7 @@ struct worker *worker_create(struct forwarding *forwarding, size_t number, int q
 	worker->outbound.arena = mmap(NULL, OUTBOUND_ARENA_SIZE, PROT_READ | PROT_WRITE,
 				      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	worker->socket = -1;
-	if (worker->wake < 0 || worker->outbound.arena == MAP_FAILED ||
+	if (worker->wake < 0 || worker->path_mtu.fd < 0 || worker->outbound.arena == MAP_FAILED ||
 	    !udp_receiver_init(&worker->inbound.receiver)) {
 		worker_destroy(worker);
 		return NULL;
@@ -51,6 +56,8 @@ void worker_destroy(struct worker *worker)
 
 	if (worker->wake >= 0)
 		close(worker->wake);
+	if (worker->path_mtu.fd >= 0)
+		close(worker->path_mtu.fd);
 	if (worker->socket >= 0)
 		close(worker->socket);
 	if (next >= 0)
@@ -61,7 +68,11 @@ void worker_destroy(struct worker *worker)
 	free(worker);
 }
 
-/* A fresh socket may be on another device: offloads get another chance, from the next batch on. */
+/*
+ * A fresh socket is on another device, or on one that came back: offloads get another chance, from
+ * the next batch on, and the path MTU is asked for there. Without a descriptor for that it is
+ * unknown, and nobody is told of it; the thread may open one, because this happens only then.
+ */
 static void take_new_socket(struct worker *worker)
 {
 	int socket = atomic_exchange(&worker->next_socket, -1);
@@ -71,6 +82,9 @@ static void take_new_socket(struct worker *worker)
 	close(worker->socket);
 	worker->socket = socket;
 	udp_sender_renew(&worker->outbound.sender);
+	if (worker->path_mtu.fd >= 0)
+		close(worker->path_mtu.fd);
+	path_mtu_cache_init(&worker->path_mtu, open_path_mtu_socket(worker->forwarding));
 }
 
 static void answer_wake(struct worker *worker)
