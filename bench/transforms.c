@@ -46,8 +46,7 @@ struct unit {
 	uint8_t *bytes;
 	size_t segments;
 	/* of a packet */
-	size_t length;
-	uint16_t gso_size;
+	size_t length; /* virtio_net header included */
 	struct datagram_route route;
 	/* of a message */
 	size_t segment_size;
@@ -69,8 +68,7 @@ static void encapsulate_packet(const struct unit *unit, size_t segments)
 	struct tunnel_packet packet;
 	size_t next;
 
-	if (tunnel_packet_parse(unit->bytes, unit->length, unit->gso_size, &packet) !=
-	    PACKET_IS_TCP)
+	if (tunnel_packet_parse(unit->bytes, unit->length, true, &packet) != PACKET_IS_TCP)
 		errx(1, "a packet was not taken for TCP");
 	next = packet.segments - segments;
 	while ((next += encapsulate(&outbound, &packet, next, &unit->route)) < packet.segments)
@@ -191,8 +189,11 @@ static void add_packet(struct batch *batch, size_t flow, size_t data_length, uin
 {
 	struct unit *unit = &batch->units[batch->count++];
 	size_t length = IPV4_HEADER_SIZE + TCP_HEADER_SIZE + data_length;
-	uint8_t *ip = make_room();
+	const struct virtio_net_hdr vnet = {.gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .gso_size = MSS};
+	uint8_t *bytes = make_room();
+	uint8_t *ip = bytes + VNET_HEADER_SIZE;
 
+	memcpy(bytes, &vnet, sizeof(vnet));
 	ip[IPV4_VERSION_IHL] = 0x45;
 	store_be16(ip + IPV4_TOTAL_LENGTH, (uint16_t)length);
 	store_be16(ip + IPV4_FRAGMENT, IPV4_DONT_FRAGMENT);
@@ -202,10 +203,9 @@ static void add_packet(struct batch *batch, size_t flow, size_t data_length, uin
 	store_be32(ip + IPV4_DESTINATION, 0x0a000100 + (uint32_t)flow);
 	write_tcp_header(ip + IPV4_HEADER_SIZE, flow, 1, flags);
 	*unit = (struct unit){
-		.bytes = ip,
-		.length = length,
+		.bytes = bytes,
+		.length = VNET_HEADER_SIZE + length,
 		.segments = (data_length + MSS - 1) / MSS,
-		.gso_size = MSS,
 		.route = {.destination = {.address = ip_address_from_ipv4(
 						  htonl(0xc0000200 + (uint32_t)flow)),
 					  .port = htons((uint16_t)(40000 + flow))},

@@ -33,6 +33,12 @@ struct datagram_route {
 	uint8_t tos;
 };
 
+/** Marks what takes the route as having met congestion (CE, RFC 3168); for flows that know ECN. */
+static inline void datagram_route_mark_ce(struct datagram_route *route)
+{
+	route->tos |= IPV4_ECN_CE;
+}
+
 /** One segment of a message. */
 struct outbound_segment {
 	const uint8_t *packet; /* IP header of the packet that it comes from */

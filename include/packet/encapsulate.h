@@ -18,6 +18,7 @@
 
 #include "packet/batch.h"
 #include "packet/headers.h"
+#include "packet/vnet_header.h"
 
 /** What a packet read from the tunnel interface is (rule T1). */
 enum packet_verdict {
@@ -32,7 +33,10 @@ enum packet_verdict {
 
 /** An accepted packet: one TCP segment or a super-packet of several. */
 struct tunnel_packet {
-	uint8_t *ip;              /* the IPv4 header, the TCP header right behind it */
+	uint8_t *ip; /* the IP header, the TCP header right behind it */
+	struct ip_address source;
+	struct ip_address destination;
+	uint32_t length;          /* from the IP header on, bytes */
 	uint32_t data_length;     /* TCP data in all, bytes */
 	uint32_t segment_data;    /* TCP data in each segment but the last, bytes */
 	uint32_t segments;        /* at least 1 */
@@ -41,6 +45,8 @@ struct tunnel_packet {
 	uint8_t tos;
 };
 
+_Static_assert(sizeof(struct tunnel_packet) <= 64, "a packet's description fits a cache line");
+
 enum {
 	/* what the kernel begins with: GSO_LEGACY_MAX_SIZE, Linux include/linux/netdevice.h */
 	GSO_MAX_SIZE_UNBOUNDED = 65536,
@@ -48,18 +54,42 @@ enum {
 
 /**
  * Checks a packet against rule T1.
- * @bytes: the packet from its IP header on; must be writable
- * @length: bytes read
- * @gso_size: TCP data in each segment of a super-packet, 0 for a plain packet
- * @packet: filled when PACKET_IS_TCP is returned
+ * @bytes: what was read from the tunnel interface; must be writable
+ * @length: how many bytes were
+ * @with_vnet_header: a virtio_net header comes first; without one a packet is one segment
+ * @packet: filled when PACKET_IS_TCP is returned; `ip` and `length` also with PACKET_IS_NOT_TCP
  */
-enum packet_verdict tunnel_packet_parse(uint8_t *bytes, size_t length, uint16_t gso_size,
+enum packet_verdict tunnel_packet_parse(uint8_t *bytes, size_t length, bool with_vnet_header,
 					struct tunnel_packet *packet);
+
+/** True when both ends of the connection understand a congestion mark (ECN, RFC 3168). */
+static inline bool tunnel_packet_knows_ecn(const struct tunnel_packet *packet)
+{
+	return (packet->tos & IPV4_ECN) != 0;
+}
 
 /** UDP payload of a packet's largest segment, bytes. */
 static inline size_t tunnel_packet_segment_size(const struct tunnel_packet *packet)
 {
 	return packet->tcp_header_size + (size_t)packet->segment_data;
+}
+
+/** The IP packet around a datagram, for a path's MTU. @payload: of UDP, bytes */
+static inline size_t outbound_outer_size(size_t payload)
+{
+	return payload + IPV4_HEADER_SIZE + UDP_HEADER_SIZE;
+}
+
+/** The packet of the tunnel interface that a datagram is made of. @payload: of UDP, bytes */
+static inline size_t outbound_inner_size(size_t payload)
+{
+	return payload + IPV4_HEADER_SIZE;
+}
+
+/** The MTU that a packet's sender has to be told of. @path_mtu: towards the peer, bytes */
+static inline uint32_t outbound_inner_mtu(uint32_t path_mtu)
+{
+	return path_mtu - UDP_HEADER_SIZE;
 }
 
 /**

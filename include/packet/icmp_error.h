@@ -9,13 +9,16 @@
 #define UDP_ENCAP_TUN_ICMP_ERROR_H
 
 #include "packet/headers.h"
+#include "packet/vnet_header.h"
 
 #include <stdbool.h>
 
 enum {
 	ICMP_HEADER_SIZE = 8,
 	ICMP_QUOTED_SIZE = IPV4_HEADER_SIZE + 8, /* RFC 792: the header and 8 bytes */
+	/* from the IPv4 header on */
 	ICMP_ERROR_SIZE = IPV4_HEADER_SIZE + ICMP_HEADER_SIZE + ICMP_QUOTED_SIZE,
+	ICMP_ERROR_ROOM = VNET_HEADER_SIZE + ICMP_ERROR_SIZE,
 };
 
 /** Codes of ICMP type 3 (RFC 792, RFC 1191). */
@@ -34,12 +37,15 @@ enum icmp_unreachable_code {
 bool icmp_error_is_allowed(const uint8_t *packet, size_t length);
 
 /**
- * Builds an ICMP error about a packet that icmp_error_is_allowed() allows.
+ * Builds an ICMP error about a packet that icmp_error_is_allowed() allows, as it is written to the
+ * tunnel interface.
  * @packet: at least ICMP_QUOTED_SIZE bytes
  * @mtu: next-hop MTU in bytes for ICMP_CODE_FRAGMENTATION_NEEDED, else 0
- * @error: room for ICMP_ERROR_SIZE bytes, all of which are written
+ * @with_vnet_header: a virtio_net header comes first, one that asks for nothing
+ * @error: room for ICMP_ERROR_ROOM bytes
+ * Returns how many bytes of it were written.
  */
-void icmp_error_build(const uint8_t *packet, enum icmp_unreachable_code code, uint16_t mtu,
-		      uint8_t *error);
+size_t icmp_error_build(const uint8_t *packet, enum icmp_unreachable_code code, uint32_t mtu,
+			bool with_vnet_header, uint8_t *error);
 
 #endif

@@ -3,34 +3,25 @@
 
 #include <netinet/in.h>
 
-enum packet_verdict tunnel_packet_parse(uint8_t *bytes, size_t length, uint16_t gso_size,
-					struct tunnel_packet *packet)
+/* The rest of rule T1 and the description, for plain IPv4 that carries TCP. */
+static enum packet_verdict parse_tcp(struct tunnel_packet *packet, uint16_t gso_size)
 {
-	uint8_t *tcp = bytes + IPV4_HEADER_SIZE;
+	const uint8_t *ip = packet->ip;
+	const uint8_t *tcp = ip + IPV4_HEADER_SIZE;
 	size_t header_size;
 
-	if (length < 1 || bytes[IPV4_VERSION_IHL] >> 4 != 4)
-		return PACKET_IS_NOT_IPV4;
-	if (length < IPV4_HEADER_SIZE || load_be16(bytes + IPV4_TOTAL_LENGTH) != length ||
-	    (bytes[IPV4_VERSION_IHL] & 0x0f) < 5)
-		return PACKET_HAS_BAD_LENGTH;
-	if (bytes[IPV4_PROTOCOL] != IPPROTO_TCP)
-		return PACKET_IS_NOT_TCP;
-	if (bytes[IPV4_VERSION_IHL] != 0x45)
-		return PACKET_HAS_IP_OPTIONS;
-	if (load_be16(bytes + IPV4_FRAGMENT) & (IPV4_MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET))
-		return PACKET_IS_FRAGMENT;
-	if (length < IPV4_HEADER_SIZE + TCP_MIN_HEADER_SIZE)
+	if (packet->length < IPV4_HEADER_SIZE + TCP_MIN_HEADER_SIZE)
 		return PACKET_HAS_BAD_LENGTH;
 	header_size = tcp_header_length(tcp);
-	if (header_size < TCP_MIN_HEADER_SIZE || IPV4_HEADER_SIZE + header_size > length)
+	if (header_size < TCP_MIN_HEADER_SIZE || IPV4_HEADER_SIZE + header_size > packet->length)
 		return PACKET_HAS_BAD_TCP_HEADER;
 
-	packet->ip = bytes;
+	packet->source = ip_address_from_ipv4(load_u32(ip + IPV4_SOURCE));
+	packet->destination = ip_address_from_ipv4(load_u32(ip + IPV4_DESTINATION));
 	packet->tcp_header_size = (uint16_t)header_size;
-	packet->data_length = (uint32_t)(length - IPV4_HEADER_SIZE - header_size);
+	packet->data_length = packet->length - (uint32_t)(IPV4_HEADER_SIZE + header_size);
 	packet->tcp_flags = tcp[TCP_FLAGS];
-	packet->tos = bytes[IPV4_TOS];
+	packet->tos = ip[IPV4_TOS];
 	packet->segment_data = packet->data_length;
 	packet->segments = 1;
 	if (gso_size > 0 && packet->data_length > gso_size) {
@@ -38,6 +29,34 @@ enum packet_verdict tunnel_packet_parse(uint8_t *bytes, size_t length, uint16_t 
 		packet->segments = (packet->data_length + gso_size - 1) / gso_size;
 	}
 	return PACKET_IS_TCP;
+}
+
+enum packet_verdict tunnel_packet_parse(uint8_t *bytes, size_t length, bool with_vnet_header,
+					struct tunnel_packet *packet)
+{
+	struct virtio_net_hdr vnet = {.gso_type = VIRTIO_NET_HDR_GSO_NONE};
+
+	if (with_vnet_header) {
+		if (length < VNET_HEADER_SIZE)
+			return PACKET_HAS_BAD_LENGTH;
+		memcpy(&vnet, bytes, sizeof(vnet));
+		bytes += VNET_HEADER_SIZE;
+		length -= VNET_HEADER_SIZE;
+	}
+	if (length < 1 || bytes[IPV4_VERSION_IHL] >> 4 != 4)
+		return PACKET_IS_NOT_IPV4;
+	if (length < IPV4_HEADER_SIZE || load_be16(bytes + IPV4_TOTAL_LENGTH) != length ||
+	    (bytes[IPV4_VERSION_IHL] & 0x0f) < 5)
+		return PACKET_HAS_BAD_LENGTH;
+	packet->ip = bytes;
+	packet->length = (uint32_t)length;
+	if (bytes[IPV4_PROTOCOL] != IPPROTO_TCP)
+		return PACKET_IS_NOT_TCP;
+	if (bytes[IPV4_VERSION_IHL] != 0x45)
+		return PACKET_HAS_IP_OPTIONS;
+	if (load_be16(bytes + IPV4_FRAGMENT) & (IPV4_MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET))
+		return PACKET_IS_FRAGMENT;
+	return parse_tcp(packet, vnet.gso_type == VIRTIO_NET_HDR_GSO_NONE ? 0 : vnet.gso_size);
 }
 
 uint32_t outbound_gso_max_size(uint32_t mtu)

@@ -30,26 +30,34 @@ bool icmp_error_is_allowed(const uint8_t *packet, size_t length)
 	return is_unicast(packet + IPV4_SOURCE) && is_unicast(packet + IPV4_DESTINATION);
 }
 
-void icmp_error_build(const uint8_t *packet, enum icmp_unreachable_code code, uint16_t mtu,
-		      uint8_t *error)
+static void build_ipv4_header(const uint8_t *packet, uint8_t *ip)
 {
-	uint8_t *icmp = error + IPV4_HEADER_SIZE;
+	ip[IPV4_VERSION_IHL] = 0x45;
+	ip[IPV4_TOS] = 0xc0; /* internetwork control, RFC 1812 section 4.3.2.5 */
+	store_be16(ip + IPV4_TOTAL_LENGTH, ICMP_ERROR_SIZE);
+	ip[IPV4_TTL] = 64;
+	ip[IPV4_PROTOCOL] = IPPROTO_ICMP;
+	memcpy(ip + IPV4_SOURCE, packet + IPV4_DESTINATION, 4);
+	memcpy(ip + IPV4_DESTINATION, packet + IPV4_SOURCE, 4);
+	store_u16(ip + IPV4_CHECKSUM,
+		  (uint16_t)~checksum_fold(checksum_add(0, ip, IPV4_HEADER_SIZE)));
+}
+
+size_t icmp_error_build(const uint8_t *packet, enum icmp_unreachable_code code, uint32_t mtu,
+			bool with_vnet_header, uint8_t *error)
+{
+	size_t vnet_size = with_vnet_header ? VNET_HEADER_SIZE : 0;
+	uint8_t *ip = error + vnet_size;
+	uint8_t *icmp = ip + IPV4_HEADER_SIZE;
 	const size_t icmp_size = ICMP_HEADER_SIZE + ICMP_QUOTED_SIZE;
 
-	memset(error, 0, ICMP_ERROR_SIZE);
-	error[IPV4_VERSION_IHL] = 0x45;
-	error[IPV4_TOS] = 0xc0; /* internetwork control, RFC 1812 section 4.3.2.5 */
-	store_be16(error + IPV4_TOTAL_LENGTH, ICMP_ERROR_SIZE);
-	error[IPV4_TTL] = 64;
-	error[IPV4_PROTOCOL] = IPPROTO_ICMP;
-	memcpy(error + IPV4_SOURCE, packet + IPV4_DESTINATION, 4);
-	memcpy(error + IPV4_DESTINATION, packet + IPV4_SOURCE, 4);
-	store_u16(error + IPV4_CHECKSUM,
-		  (uint16_t)~checksum_fold(checksum_add(0, error, IPV4_HEADER_SIZE)));
-
+	/* all zero is a virtio_net header without offloads, too */
+	memset(error, 0, vnet_size + ICMP_ERROR_SIZE);
+	build_ipv4_header(packet, ip);
 	icmp[0] = ICMP_TYPE_UNREACHABLE;
 	icmp[1] = (uint8_t)code;
-	store_be16(icmp + ICMP_NEXT_HOP_MTU, mtu);
+	store_be16(icmp + ICMP_NEXT_HOP_MTU, (uint16_t)(mtu < UINT16_MAX ? mtu : UINT16_MAX));
 	memcpy(icmp + ICMP_HEADER_SIZE, packet, ICMP_QUOTED_SIZE);
 	store_u16(icmp + ICMP_CHECKSUM, (uint16_t)~checksum_fold(checksum_add(0, icmp, icmp_size)));
+	return vnet_size + ICMP_ERROR_SIZE;
 }

@@ -34,17 +34,16 @@ static void reject_too_big(struct worker *worker, const struct send_failure *fai
 {
 	const struct outbound_segment *segments = worker->outbound.batch.segments;
 	uint32_t mtu = path_mtu(&worker->path_mtu, &failure->destination.address, worker->now);
-	size_t size = failure->segment_size + IPV4_HEADER_SIZE + UDP_HEADER_SIZE;
 	const uint8_t *told = NULL;
 
-	if (mtu == 0 || size <= mtu)
+	if (mtu == 0 || outbound_outer_size(failure->segment_size) <= mtu)
 		return;
 	for (size_t i = 0; i < failure->segments; i++) {
 		const uint8_t *packet = segments[failure->first_segment + i].packet;
 
 		if (packet != told)
 			reject_packet(worker, packet, ICMP_QUOTED_SIZE,
-				      ICMP_CODE_FRAGMENTATION_NEEDED, mtu - UDP_HEADER_SIZE);
+				      ICMP_CODE_FRAGMENTATION_NEEDED, outbound_inner_mtu(mtu));
 		told = packet;
 	}
 }
@@ -127,16 +126,13 @@ static void count_for_log(const struct worker *worker, const struct peer_entry *
 static bool route_to_peer(struct worker *worker, const struct tunnel_packet *packet)
 {
 	struct datagram_route *route = &worker->outbound.route;
-	struct ip_address destination =
-		ip_address_from_ipv4(load_u32(packet->ip + IPV4_DESTINATION));
-	struct peer_entry *connection =
-		connection_store_find_tunnel_address(worker->forwarding->store, &destination);
-
+	struct peer_entry *connection = connection_store_find_tunnel_address(
+		worker->forwarding->store, &packet->destination);
 	const struct destination *there;
 
 	if (connection == NULL) {
 		count(worker, COUNTER_discard_out_unknown_destination, 1);
-		reject_packet(worker, packet->ip, ICMP_QUOTED_SIZE, ICMP_CODE_HOST_UNREACHABLE, 0);
+		reject_packet(worker, packet->ip, packet->length, ICMP_CODE_HOST_UNREACHABLE, 0);
 		return false;
 	}
 	there = peer_entry_destination(connection);
@@ -159,7 +155,7 @@ static bool route_to_destination(struct worker *worker, const struct tunnel_pack
 
 	struct peer peer = {.own_port = worker->own_port};
 
-	peer.remote.address = ip_address_from_ipv4(load_u32(packet->ip + IPV4_DESTINATION));
+	peer.remote.address = packet->destination;
 	peer.remote.port = htons((uint16_t)worker->forwarding->options->endpoint_port);
 	memset(route, 0, sizeof(*route));
 	route->destination = peer.remote;
@@ -172,7 +168,7 @@ static bool route_to_destination(struct worker *worker, const struct tunnel_pack
 		if (!worker->forwarding->options->solicited_only)
 			return true;
 		count(worker, COUNTER_discard_out_not_remembered, packet->segments);
-		reject_packet(worker, packet->ip, ICMP_QUOTED_SIZE, ICMP_CODE_HOST_UNREACHABLE, 0);
+		reject_packet(worker, packet->ip, packet->length, ICMP_CODE_HOST_UNREACHABLE, 0);
 		return false;
 	}
 	if (result == ENTRY_MADE) {
@@ -210,8 +206,8 @@ static void signal_standing_queue(struct worker *worker)
 	if (outbound->packet.data_length == 0 ||
 	    !standing_queue_signal(&outbound->queue, worker->milliseconds))
 		return;
-	if (outbound->packet.tos & IPV4_ECN) {
-		outbound->route.tos |= IPV4_ECN_CE;
+	if (tunnel_packet_knows_ecn(&outbound->packet)) {
+		datagram_route_mark_ce(&outbound->route);
 		count(worker, COUNTER_out_ce_marked, 1);
 		return;
 	}
@@ -236,8 +232,8 @@ static bool forward_packet(struct worker *worker)
 	}
 	if (tunnel_packet_segment_size(packet) > forwarding->max_payload) {
 		count(worker, COUNTER_discard_out_too_big, packet->segments);
-		reject_packet(worker, packet->ip, ICMP_QUOTED_SIZE, ICMP_CODE_FRAGMENTATION_NEEDED,
-			      (uint32_t)forwarding->max_payload + IPV4_HEADER_SIZE);
+		reject_packet(worker, packet->ip, packet->length, ICMP_CODE_FRAGMENTATION_NEEDED,
+			      (uint32_t)outbound_inner_size(forwarding->max_payload));
 		return true;
 	}
 	if (options_server_mode(forwarding->options) ? !route_to_peer(worker, packet)
@@ -252,26 +248,16 @@ static bool forward_packet(struct worker *worker)
 /* Takes in one packet as it was read. Returns false when the socket is full. */
 static bool take_packet(struct worker *worker, uint8_t *bytes, size_t length)
 {
-	struct virtio_net_hdr vnet = {0};
-	enum packet_verdict verdict;
+	struct tunnel_packet *packet = &worker->outbound.packet;
+	enum packet_verdict verdict =
+		tunnel_packet_parse(bytes, length, worker->forwarding->with_vnet_header, packet);
 
-	if (worker->forwarding->with_vnet_header) {
-		if (length < VNET_HEADER_SIZE) {
-			count(worker, COUNTER_discard_out_length, 1);
-			return true;
-		}
-		memcpy(&vnet, bytes, sizeof(vnet));
-		bytes += VNET_HEADER_SIZE;
-		length -= VNET_HEADER_SIZE;
-	}
-	if (vnet.gso_type == VIRTIO_NET_HDR_GSO_NONE)
-		vnet.gso_size = 0;
-	verdict = tunnel_packet_parse(bytes, length, vnet.gso_size, &worker->outbound.packet);
 	if (verdict == PACKET_IS_TCP)
 		return forward_packet(worker);
 	count(worker, verdict_counter[verdict], 1);
 	if (verdict == PACKET_IS_NOT_TCP)
-		reject_packet(worker, bytes, length, ICMP_CODE_PROTOCOL_UNREACHABLE, 0);
+		reject_packet(worker, packet->ip, packet->length, ICMP_CODE_PROTOCOL_UNREACHABLE,
+			      0);
 	return true;
 }
 

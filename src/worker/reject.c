@@ -20,9 +20,8 @@ static bool may_send(struct worker *worker)
 void reject_packet(struct worker *worker, const uint8_t *packet, size_t length, int code,
 		   uint32_t mtu)
 {
-	uint8_t error[VNET_HEADER_SIZE + ICMP_ERROR_SIZE] = {0}; /* no offload in the vnet header */
-	size_t skipped = worker->forwarding->with_vnet_header ? 0 : VNET_HEADER_SIZE;
-	struct iovec iov = {error + skipped, sizeof(error) - skipped};
+	uint8_t error[ICMP_ERROR_ROOM];
+	struct iovec iov = {.iov_base = error};
 
 	if (!icmp_error_is_allowed(packet, length))
 		return;
@@ -30,8 +29,8 @@ void reject_packet(struct worker *worker, const uint8_t *packet, size_t length, 
 		count(worker, COUNTER_icmp_suppressed, 1);
 		return;
 	}
-	icmp_error_build(packet, (enum icmp_unreachable_code)code,
-			 (uint16_t)(mtu < UINT16_MAX ? mtu : UINT16_MAX), error + VNET_HEADER_SIZE);
+	iov.iov_len = icmp_error_build(packet, (enum icmp_unreachable_code)code, mtu,
+				       worker->forwarding->with_vnet_header, error);
 	/* An error that cannot be delivered is lost like any ICMP message may be. */
 	if (tun_write(worker->queue, &iov, 1) == 0)
 		count(worker, COUNTER_icmp_sent, 1);

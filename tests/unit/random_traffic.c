@@ -1,6 +1,7 @@
 /* Random traffic and the slow reading of the standards; see random_traffic.h. */
 #include "random_traffic.h"
 
+#include <linux/virtio_net.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -218,6 +219,23 @@ uint8_t *make_ipv4(const struct tcp_packet *packet, size_t *length)
 	at = put32(at, packet->destination);
 	put16(bytes + 10, (uint16_t)(0xffff - slow_sum(0, bytes, 20)));
 	put_tcp(packet, at);
+	return bytes;
+}
+
+uint8_t *make_read_packet(const struct tcp_packet *packet, uint16_t gso_size, size_t *length)
+{
+	struct virtio_net_hdr vnet = {
+		.gso_type = gso_size > 0 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_NONE,
+		.gso_size = gso_size,
+	};
+	uint8_t *ipv4 = make_ipv4(packet, length);
+	uint8_t *bytes = malloc(sizeof(vnet) + *length);
+
+	assert_non_null(bytes);
+	memcpy(bytes, &vnet, sizeof(vnet));
+	memcpy(bytes + sizeof(vnet), ipv4, *length);
+	*length += sizeof(vnet);
+	free(ipv4);
 	return bytes;
 }
 

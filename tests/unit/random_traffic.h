@@ -99,6 +99,13 @@ uint8_t *make_tcp(const struct tcp_packet *packet, size_t *length);
 /** Writes IPv4 header, TCP header and data. Returns a block of exactly that size, to be freed. */
 uint8_t *make_ipv4(const struct tcp_packet *packet, size_t *length);
 
+/**
+ * Writes what make_ipv4() does behind a virtio_net header, as a packet is read from the tunnel
+ * interface. Returns a block of exactly that size, to be freed.
+ * @gso_size: 0: none
+ */
+uint8_t *make_read_packet(const struct tcp_packet *packet, uint16_t gso_size, size_t *length);
+
 /** A copy in a block of exactly its size, to be freed. */
 uint8_t *exact_copy(const void *bytes, size_t length);
 

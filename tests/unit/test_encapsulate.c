@@ -35,8 +35,9 @@ static int start(void **state)
 
 /* A packet as the tunnel interface hands it over, and what it should become. */
 struct source_packet {
-	uint8_t *bytes;
-	size_t length;
+	uint8_t *read;  /* behind a virtio_net header */
+	uint8_t *bytes; /* from the IPv4 header on */
+	size_t length;  /* of that */
 	struct tunnel_packet parsed;
 	struct byte_strings segments;
 	struct datagram_route route;
@@ -60,16 +61,20 @@ static struct source_packet source_packet(const struct tcp_packet *fields, uint1
 {
 	struct source_packet source = {.route = *route};
 
-	source.bytes = make_ipv4(fields, &source.length);
+	size_t read_length;
+
+	source.read = make_read_packet(fields, gso_size, &read_length);
+	source.bytes = source.read + VNET_HEADER_SIZE;
+	source.length = read_length - VNET_HEADER_SIZE;
 	slow_segmentation(&source.segments, source.bytes + 20, source.length - 20, gso_size);
-	assert_int_equal(tunnel_packet_parse(source.bytes, source.length, gso_size, &source.parsed),
+	assert_int_equal(tunnel_packet_parse(source.read, read_length, true, &source.parsed),
 			 PACKET_IS_TCP);
 	return source;
 }
 
 static void source_packet_free(struct source_packet *source)
 {
-	free(source->bytes);
+	free(source->read);
 	byte_strings_free(&source->segments);
 }
 
@@ -189,7 +194,7 @@ static enum packet_verdict verdict_of(const uint8_t *bytes, size_t length)
 {
 	uint8_t *copy = exact_copy(bytes, length);
 	struct tunnel_packet packet;
-	enum packet_verdict verdict = tunnel_packet_parse(copy, length, 0, &packet);
+	enum packet_verdict verdict = tunnel_packet_parse(copy, length, false, &packet);
 
 	free(copy);
 	return verdict;
@@ -222,7 +227,7 @@ static void t1_accepts_tcp(void **state)
 		fields.data = noise;
 		fields.data_length = dice_below(&dice, 3000);
 		bytes = make_ipv4(&fields, &length);
-		assert_int_equal(tunnel_packet_parse(bytes, length, 0, &packet), PACKET_IS_TCP);
+		assert_int_equal(tunnel_packet_parse(bytes, length, false, &packet), PACKET_IS_TCP);
 		assert_ptr_equal(packet.ip, bytes);
 		assert_int_equal(packet.tcp_header_size, 20 + fields.option_length);
 		assert_int_equal(packet.data_length, fields.data_length);
@@ -230,7 +235,60 @@ static void t1_accepts_tcp(void **state)
 		assert_int_equal(packet.segments, 1);
 		assert_int_equal(packet.tcp_flags, fields.flags);
 		assert_int_equal(packet.tos, fields.tos);
+		assert_int_equal(tunnel_packet_knows_ecn(&packet), fields.tos % 4 != 0);
+		assert_int_equal(packet.length, length);
+		assert_int_equal(ip_address_last_bits(&packet.source), fields.source);
+		assert_int_equal(ip_address_last_bits(&packet.destination), fields.destination);
+		assert_true(ip_address_is_ipv4(&packet.source));
+		assert_true(ip_address_is_ipv4(&packet.destination));
 		assert_int_equal(tunnel_packet_segment_size(&packet), length - 20);
+		free(bytes);
+	}
+}
+
+/* What T1 says is about what is behind the virtio_net header. */
+static void the_vnet_header_comes_first(void **state)
+{
+	struct dice dice = dice_for(__func__);
+	struct tcp_packet fields = random_tcp_packet(&dice);
+	struct tunnel_packet packet;
+	size_t length;
+	uint8_t *bytes;
+
+	(void)state;
+	fields.data = noise;
+	fields.data_length = 1000;
+	bytes = make_read_packet(&fields, 400, &length);
+	assert_int_equal(tunnel_packet_parse(bytes, length, true, &packet), PACKET_IS_TCP);
+	assert_ptr_equal(packet.ip, bytes + VNET_HEADER_SIZE);
+	assert_int_equal(packet.length, length - VNET_HEADER_SIZE);
+	assert_int_equal(packet.segments, 3);
+	assert_int_equal(packet.segment_data, 400);
+	/* a size without a type says nothing */
+	bytes[offsetof(struct virtio_net_hdr, gso_type)] = VIRTIO_NET_HDR_GSO_NONE;
+	assert_int_equal(tunnel_packet_parse(bytes, length, true, &packet), PACKET_IS_TCP);
+	assert_int_equal(packet.segments, 1);
+	/* a ping, whose sender is told */
+	bytes[VNET_HEADER_SIZE + 9] = 1;
+	memset(&packet, 0xa5, sizeof(packet));
+	assert_int_equal(tunnel_packet_parse(bytes, length, true, &packet), PACKET_IS_NOT_TCP);
+	assert_ptr_equal(packet.ip, bytes + VNET_HEADER_SIZE);
+	assert_int_equal(packet.length, length - VNET_HEADER_SIZE);
+	free(bytes);
+}
+
+static void a_vnet_header_cut_short(void **state)
+{
+	static const uint8_t nothing[VNET_HEADER_SIZE];
+
+	(void)state;
+	for (size_t length = 0; length <= VNET_HEADER_SIZE; length++) {
+		uint8_t *bytes = exact_copy(nothing, length);
+		struct tunnel_packet packet;
+
+		assert_int_equal(tunnel_packet_parse(bytes, length, true, &packet),
+				 length < VNET_HEADER_SIZE ? PACKET_HAS_BAD_LENGTH
+							   : PACKET_IS_NOT_IPV4);
 		free(bytes);
 	}
 }
@@ -248,7 +306,7 @@ static void t1_version(void **state)
 	}
 	/* nothing: not even the first byte may be looked at */
 	assert_int_equal(
-		tunnel_packet_parse(bytes + length, 0, 0, &(struct tunnel_packet){.ip = NULL}),
+		tunnel_packet_parse(bytes + length, 0, false, &(struct tunnel_packet){.ip = NULL}),
 		PACKET_IS_NOT_IPV4);
 	free(bytes);
 }
@@ -303,9 +361,9 @@ static void t1_fragments(void **state)
 		bytes[6] = (uint8_t)(field >> 8);
 		bytes[7] = (uint8_t)field;
 		/* not through exact_copy(): 65,536 times */
-		assert_int_equal(
-			tunnel_packet_parse(bytes, length, 0, &(struct tunnel_packet){.ip = NULL}),
-			is_fragment ? PACKET_IS_FRAGMENT : PACKET_IS_TCP);
+		assert_int_equal(tunnel_packet_parse(bytes, length, false,
+						     &(struct tunnel_packet){.ip = NULL}),
+				 is_fragment ? PACKET_IS_FRAGMENT : PACKET_IS_TCP);
 	}
 	free(bytes);
 }
@@ -352,9 +410,9 @@ static void t1_total_length(void **state)
 	for (unsigned total = 0; total < 65536; total++) {
 		bytes[2] = (uint8_t)(total >> 8);
 		bytes[3] = (uint8_t)total;
-		assert_int_equal(
-			tunnel_packet_parse(bytes, length, 0, &(struct tunnel_packet){.ip = NULL}),
-			total == length ? PACKET_IS_TCP : PACKET_HAS_BAD_LENGTH);
+		assert_int_equal(tunnel_packet_parse(bytes, length, false,
+						     &(struct tunnel_packet){.ip = NULL}),
+				 total == length ? PACKET_IS_TCP : PACKET_HAS_BAD_LENGTH);
 	}
 	free(bytes);
 }
@@ -918,6 +976,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(t1_accepts_tcp, start),
+		cmocka_unit_test_setup(the_vnet_header_comes_first, start),
+		cmocka_unit_test_setup(a_vnet_header_cut_short, start),
 		cmocka_unit_test_setup(t1_version, start),
 		cmocka_unit_test_setup(t1_header_length, start),
 		cmocka_unit_test_setup(t1_protocol, start),

@@ -121,12 +121,19 @@ static void assert_error(const uint8_t *packet, enum icmp_unreachable_code code,
 {
 	/* a block of the promised size; what is in it must not matter */
 	uint8_t *quoted = exact_copy(packet, 28);
-	uint8_t *error = malloc(56);
+	uint8_t *error = malloc(ICMP_ERROR_ROOM);
+	uint8_t *with_vnet_header = malloc(ICMP_ERROR_ROOM);
 	const uint8_t *icmp;
 
 	assert_non_null(error);
-	memset(error, 0xa5, 56);
-	icmp_error_build(quoted, code, mtu, error);
+	assert_non_null(with_vnet_header);
+	memset(error, 0xa5, ICMP_ERROR_ROOM);
+	memset(with_vnet_header, 0xa5, ICMP_ERROR_ROOM);
+	assert_int_equal(icmp_error_build(quoted, code, mtu, false, error), 56);
+	assert_int_equal(icmp_error_build(quoted, code, mtu, true, with_vnet_header), 66);
+	for (size_t i = 0; i < 10; i++)
+		assert_int_equal(with_vnet_header[i], 0);
+	assert_memory_equal(with_vnet_header + 10, error, 56);
 	icmp = error + 20;
 
 	assert_int_equal(error[0], 0x45);
@@ -146,6 +153,7 @@ static void assert_error(const uint8_t *packet, enum icmp_unreachable_code code,
 	assert_int_equal(icmp[4] * 256 + icmp[5], 0);
 	assert_int_equal(icmp[6] * 256 + icmp[7], mtu);
 	assert_memory_equal(icmp + 8, packet, 28);
+	free(with_vnet_header);
 	free(error);
 	free(quoted);
 }
@@ -167,6 +175,19 @@ static void every_byte_of_an_error(void **state)
 	}
 }
 
+static void a_larger_mtu_than_the_field_holds(void **state)
+{
+	uint8_t *packet = harmless_packet(__func__);
+	uint8_t error[ICMP_ERROR_ROOM];
+
+	(void)state;
+	for (uint32_t mtu = 65534; mtu < 65538; mtu++) {
+		icmp_error_build(packet, ICMP_CODE_FRAGMENTATION_NEEDED, mtu, false, error);
+		assert_int_equal(error[26] * 256 + error[27], mtu < 65535 ? mtu : 65535);
+	}
+	free(packet);
+}
+
 static void the_codes_are_those_of_rfc_792_and_1191(void **state)
 {
 	(void)state;
@@ -185,6 +206,7 @@ int main(void)
 		cmocka_unit_test(not_about_icmp_but_echo_requests),
 		cmocka_unit_test(only_between_single_hosts),
 		cmocka_unit_test(every_byte_of_an_error),
+		cmocka_unit_test(a_larger_mtu_than_the_field_holds),
 		cmocka_unit_test(the_codes_are_those_of_rfc_792_and_1191),
 	};
 

@@ -252,11 +252,11 @@ static uint8_t *send_packet(struct dice *dice, struct flow *flow)
 								    flow->next.data_length));
 	/* without data to cut the kernel may or may not say how */
 	gso_size = flow->next.data_length > flow->mss || dice_once_in(dice, 2) ? flow->mss : 0;
-	bytes = make_ipv4(&flow->next, &length);
-	remember(&flow->sent, bytes, length, gso_size);
+	bytes = make_read_packet(&flow->next, gso_size, &length);
+	remember(&flow->sent, bytes + VNET_HEADER_SIZE, length - VNET_HEADER_SIZE, gso_size);
 	flow->next.sequence += (uint32_t)flow->next.data_length;
 
-	assert_int_equal(tunnel_packet_parse(bytes, length, gso_size, &packet), PACKET_IS_TCP);
+	assert_int_equal(tunnel_packet_parse(bytes, length, true, &packet), PACKET_IS_TCP);
 	route = route_of(flow);
 	while ((done += encapsulate(&scene.outbound, &packet, done, &route)) < packet.segments)
 		send_batch();

@@ -86,7 +86,7 @@ struct scene {
 	struct outbound_batch batch;
 	struct send_totals totals;
 	struct send_failure failure;
-	uint8_t packets[8][IPV4_HEADER_SIZE + HEADER + 8 * SEGMENT_DATA];
+	uint8_t packets[8][VNET_HEADER_SIZE + IPV4_HEADER_SIZE + HEADER + 8 * SEGMENT_DATA];
 };
 
 static struct scene *make_scene(int (*refusal)(const struct offer *offer))
@@ -104,11 +104,14 @@ static struct scene *make_scene(int (*refusal)(const struct offer *offer))
 
 static void add_packet(struct scene *scene, size_t number, size_t data_length, bool has_local)
 {
-	uint8_t *ip = scene->packets[number];
+	const struct virtio_net_hdr vnet = {.gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+					    .gso_size = SEGMENT_DATA};
+	uint8_t *ip = scene->packets[number] + VNET_HEADER_SIZE;
 	size_t length = IPV4_HEADER_SIZE + HEADER + data_length;
 	struct datagram_route route = {.destination = {.port = (uint16_t)(number + 1)}};
 	struct tunnel_packet packet;
 
+	memcpy(scene->packets[number], &vnet, sizeof(vnet));
 	memset(ip, (int)number, length);
 	ip[IPV4_VERSION_IHL] = 0x45;
 	store_be16(ip + IPV4_TOTAL_LENGTH, (uint16_t)length);
@@ -120,7 +123,9 @@ static void add_packet(struct scene *scene, size_t number, size_t data_length, b
 		ip[IPV4_HEADER_SIZE + HEADER + i] = (uint8_t)(number * 16 + i / SEGMENT_DATA);
 	if (has_local)
 		route.source = ip_address_from_ipv4(htonl(0xc0000201));
-	assert_int_equal(tunnel_packet_parse(ip, length, SEGMENT_DATA, &packet), PACKET_IS_TCP);
+	assert_int_equal(tunnel_packet_parse(scene->packets[number], VNET_HEADER_SIZE + length,
+					     true, &packet),
+			 PACKET_IS_TCP);
 	assert_int_equal(encapsulate(&scene->batch, &packet, 0, &route), packet.segments);
 }
 
