@@ -103,14 +103,15 @@ static void finish_packets(void)
 static void decapsulate_message(const struct unit *unit, size_t segments)
 {
 	const uint8_t *payload = unit->bytes;
+	size_t origin = inbound_batch_origin(&inbound, &unit->origin);
 
 	for (size_t i = 0; i < segments; i++, payload += unit->segment_size) {
 		if (payload_classify(payload, unit->segment_size) != PAYLOAD_IS_TCP)
 			errx(1, "a payload was not taken for TCP");
-		if (decapsulate(&inbound, payload, unit->segment_size, &unit->origin))
+		if (decapsulate(&inbound, payload, unit->segment_size, origin))
 			continue;
 		finish_packets();
-		(void)decapsulate(&inbound, payload, unit->segment_size, &unit->origin);
+		(void)decapsulate(&inbound, payload, unit->segment_size, origin);
 	}
 }
 
@@ -229,8 +230,8 @@ static void add_message(struct batch *batch, size_t flow, size_t segments, size_
 		.bytes = bytes,
 		.segments = segments,
 		.segment_size = segment_size,
-		.origin = {.source = htonl(0x0a000100 + (uint32_t)flow),
-			   .destination = htonl(0x0a000001),
+		.origin = {.source = ip_address_from_ipv4(htonl(0x0a000100 + (uint32_t)flow)),
+			   .destination = ip_address_from_ipv4(htonl(0x0a000001)),
 			   .udp_port = htons((uint16_t)(40000 + flow))},
 	};
 }
@@ -246,8 +247,7 @@ static void set_up(void)
 		add_message(&small_messages, i % FLOWS, 1, SMALL_SEGMENT_SIZE, TCP_PSH);
 	}
 	outbound_batch_clear(&outbound, MESSAGE_MAX_SEGMENTS);
-	inbound.with_vnet_header = true;
-	inbound_batch_clear(&inbound);
+	inbound_batch_init(&inbound, true);
 }
 
 static void tear_down(void)

@@ -10,6 +10,17 @@
  * only one that grows, and packets leave in the order in which they were begun: the order within a
  * connection never changes, however many connections take turns in a batch.
  *
+ * Peer, addresses and TOS are those of a whole message, which is one segment or dozens. They are
+ * compared once, when inbound_batch_origin() makes a number of them; equal numbers then say that a
+ * segment has its packet's origin. The same step builds the IPv4 header, of which a packet has only
+ * its length to add. Numbers outlast a batch, because the same peers send again and again.
+ *
+ * An origin may be forgotten and come again with another number. That costs a packet more and never
+ * the order: the place that a flow's newest packet is remembered in follows from peer and ports,
+ * not from the number and not from the TOS, so a packet cannot be found any more once its flow has
+ * a newer one. When all numbers are used up they begin anew, and no packet grows any more that was
+ * begun under the old ones.
+ *
  * A batch refers to the payloads' memory, which must stay as it is until the packets were written.
  */
 #ifndef UDP_ENCAP_TUN_DECAPSULATE_H
@@ -34,16 +45,28 @@ enum {
 	INBOUND_MAX_SEGMENTS = 512,
 	INBOUND_MAX_COALESCED = 128, /* segments in one super-packet */
 	INBOUND_FLOW_SLOTS = 64,     /* power of two */
+	INBOUND_MAX_ORIGINS = 128,   /* that have a number */
+	INBOUND_ORIGIN_SLOTS = 256,  /* power of two */
 	INBOUND_HEADER_SIZE = VNET_HEADER_SIZE + IPV4_HEADER_SIZE + TCP_MAX_HEADER_SIZE,
 };
 
 /** What the segments of one datagram have in common on their way to the tunnel interface. */
 struct inbound_origin {
-	uint32_t source;      /* IPv4 source of the packets to be made, network byte order */
-	uint32_t destination; /* their destination, network byte order */
-	uint16_t udp_port;    /* the peer's port, network byte order */
+	struct ip_address source;      /* of the packets to be made, IPv4 */
+	struct ip_address destination; /* of the packets to be made, IPv4 */
+	uint16_t udp_port;             /* the peer's port, network byte order */
 	uint8_t tos;
 };
+
+/** An origin that has a number. */
+struct inbound_numbered_origin {
+	struct inbound_origin origin;
+	uint32_t flow_hash; /* of all but the TOS: the part that it has in a flow's identity */
+	/* of the packets to be made, complete but for total length and checksum */
+	uint8_t ipv4_header[IPV4_HEADER_SIZE];
+};
+
+_Static_assert(sizeof(struct inbound_numbered_origin) <= 64, "one cache line each");
 
 /** TCP data of one segment, a member of its packet's list. */
 struct inbound_segment {
@@ -54,9 +77,9 @@ struct inbound_segment {
 
 /** One packet for the tunnel interface. */
 struct inbound_packet {
-	struct inbound_origin origin;
 	uint32_t next_sequence; /* what a segment must start with to be appended */
 	uint32_t data_length;   /* bytes in all */
+	uint16_t origin;        /* its number */
 	uint16_t segment_data;  /* TCP data of the first segment, bytes */
 	uint16_t segments;
 	uint16_t first_segment;
@@ -69,11 +92,13 @@ struct inbound_packet {
 
 /** Packets on their way to the tunnel interface, in order. */
 struct inbound_batch {
-	bool with_vnet_header; /* the interface takes virtio_net headers: coalesce, leave checksums
-				*/
+	bool with_vnet_header; /* as inbound_batch_init() was told */
 	size_t packet_count;
 	size_t segment_count;
-	uint16_t flows[INBOUND_FLOW_SLOTS]; /* newest packet of a flow, plus 1 */
+	size_t origin_count;
+	uint16_t flows[INBOUND_FLOW_SLOTS];    /* newest packet of a flow, plus 1 */
+	uint8_t numbers[INBOUND_ORIGIN_SLOTS]; /* the remembered ones, plus 1 */
+	struct inbound_numbered_origin origins[INBOUND_MAX_ORIGINS];
 	struct inbound_packet packets[INBOUND_MAX_PACKETS];
 	struct inbound_segment segments[INBOUND_MAX_SEGMENTS];
 };
@@ -81,15 +106,29 @@ struct inbound_batch {
 /** Tells what a UDP payload is. */
 enum payload_kind payload_classify(const uint8_t *payload, size_t length);
 
+/**
+ * Prepares a batch.
+ * @with_vnet_header: the interface takes virtio_net headers: coalesce, leave checksums to the
+ *                    kernel
+ */
+void inbound_batch_init(struct inbound_batch *batch, bool with_vnet_header);
+
 /** Empties a batch. */
 void inbound_batch_clear(struct inbound_batch *batch);
 
 /**
+ * Gives an origin a number: the one that an equal origin has, if that is still remembered. To be
+ * called once for each message.
+ * Returns the number, which is good until the next call.
+ */
+size_t inbound_batch_origin(struct inbound_batch *batch, const struct inbound_origin *origin);
+
+/**
  * Adds a payload that payload_classify() calls TCP.
+ * @origin: the number of its message's origin
  * Returns false when the batch is full: it then has to be written and cleared first.
  */
-bool decapsulate(struct inbound_batch *batch, const uint8_t *payload, size_t length,
-		 const struct inbound_origin *origin);
+bool decapsulate(struct inbound_batch *batch, const uint8_t *payload, size_t length, size_t origin);
 
 /**
  * Completes a packet's headers (rules R4 to R6) and lists its pieces for writev().

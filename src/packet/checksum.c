@@ -2,8 +2,6 @@
  */
 #include "packet/checksum.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <string.h>
 
 static uint64_t add_with_carry(uint64_t sum, uint64_t word)
@@ -33,18 +31,4 @@ uint64_t checksum_add(uint64_t sum, const void *bytes, size_t length)
 		sum = add_with_carry(sum, word);
 	}
 	return sum;
-}
-
-uint16_t checksum_fold(uint64_t sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)sum;
-}
-
-uint64_t checksum_tcp_pseudo_header(uint32_t source, uint32_t destination, uint32_t tcp_length)
-{
-	return (uint64_t)source + destination + htonl(IPPROTO_TCP) + htonl(tcp_length);
 }

@@ -27,6 +27,21 @@ enum payload_kind payload_classify(const uint8_t *payload, size_t length)
 	return PAYLOAD_IS_TCP;
 }
 
+/* Every origin gets a new number; no packet grows any more, as its number is another one's now. */
+static void forget_origins(struct inbound_batch *batch)
+{
+	batch->origin_count = 0;
+	memset(batch->numbers, 0, sizeof(batch->numbers));
+	memset(batch->flows, 0, sizeof(batch->flows));
+}
+
+void inbound_batch_init(struct inbound_batch *batch, bool with_vnet_header)
+{
+	batch->with_vnet_header = with_vnet_header;
+	forget_origins(batch);
+	inbound_batch_clear(batch);
+}
+
 void inbound_batch_clear(struct inbound_batch *batch)
 {
 	batch->packet_count = 0;
@@ -34,22 +49,79 @@ void inbound_batch_clear(struct inbound_batch *batch)
 	memset(batch->flows, 0, sizeof(batch->flows));
 }
 
-static size_t flow_slot(const uint8_t *tcp, const struct inbound_origin *origin)
+/* Multiplicative hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4): the top
+ * bits are the ones to use. */
+static uint32_t mix(uint32_t word)
 {
-	uint32_t hash = load_u32(tcp + TCP_PORTS) ^ origin->source ^ origin->udp_port;
-
-	return hash * 0x9e3779b1u >> 26;
+	return word * 0x9e3779b1u;
 }
 
-_Static_assert(INBOUND_FLOW_SLOTS == 1 << (32 - 26), "flow_slot() keeps the top six bits");
+static uint32_t hash_of_flow(const struct inbound_origin *origin)
+{
+	return mix(ip_address_last_bits(&origin->source) ^ origin->udp_port);
+}
 
-static bool same_flow(const struct inbound_packet *packet, const uint8_t *tcp,
-		      const struct inbound_origin *origin)
+static size_t origin_slot(uint32_t flow_hash, uint8_t tos)
+{
+	return (flow_hash + mix(tos)) >> 24;
+}
+
+static size_t flow_slot(const uint8_t *tcp, uint32_t flow_hash)
+{
+	return mix(load_u32(tcp + TCP_PORTS) ^ flow_hash) >> 26;
+}
+
+_Static_assert(INBOUND_ORIGIN_SLOTS == 1 << (32 - 24), "origin_slot() keeps the top eight bits");
+_Static_assert(INBOUND_FLOW_SLOTS == 1 << (32 - 26), "flow_slot() keeps the top six bits");
+_Static_assert(INBOUND_MAX_ORIGINS < UINT8_MAX, "a number plus 1 fits `numbers`");
+
+static bool origin_equal(const struct inbound_origin *a, const struct inbound_origin *b)
+{
+	return ip_address_equal(&a->source, &b->source) &&
+	       ip_address_equal(&a->destination, &b->destination) && a->udp_port == b->udp_port &&
+	       a->tos == b->tos;
+}
+
+/* Rule R4 and R6, but for total length and checksum. */
+static void build_ipv4_header(struct inbound_numbered_origin *numbered)
+{
+	const struct inbound_origin *origin = &numbered->origin;
+	uint8_t *ip = numbered->ipv4_header;
+
+	memset(ip, 0, IPV4_HEADER_SIZE);
+	ip[IPV4_VERSION_IHL] = 0x45;
+	ip[IPV4_TOS] = origin->tos;
+	store_be16(ip + IPV4_FRAGMENT, IPV4_DONT_FRAGMENT);
+	ip[IPV4_TTL] = DEFAULT_TTL;
+	ip[IPV4_PROTOCOL] = IPPROTO_TCP;
+	store_u32(ip + IPV4_SOURCE, ip_address_ipv4(&origin->source));
+	store_u32(ip + IPV4_DESTINATION, ip_address_ipv4(&origin->destination));
+}
+
+size_t inbound_batch_origin(struct inbound_batch *batch, const struct inbound_origin *origin)
+{
+	uint32_t flow_hash = hash_of_flow(origin);
+	size_t slot = origin_slot(flow_hash, origin->tos);
+	size_t number = batch->numbers[slot];
+	struct inbound_numbered_origin *numbered;
+
+	if (number > 0 && origin_equal(&batch->origins[number - 1].origin, origin))
+		return number - 1;
+	if (batch->origin_count == INBOUND_MAX_ORIGINS)
+		forget_origins(batch);
+	number = batch->origin_count++;
+	batch->numbers[slot] = (uint8_t)(number + 1);
+	numbered = &batch->origins[number];
+	numbered->origin = *origin;
+	numbered->flow_hash = flow_hash;
+	build_ipv4_header(numbered);
+	return number;
+}
+
+static bool same_flow(const struct inbound_packet *packet, const uint8_t *tcp, size_t origin)
 {
 	return load_u32(packet->header + TCP_AT + TCP_PORTS) == load_u32(tcp + TCP_PORTS) &&
-	       packet->origin.source == origin->source &&
-	       packet->origin.destination == origin->destination &&
-	       packet->origin.udp_port == origin->udp_port;
+	       packet->origin == origin;
 }
 
 /* Options are whole words; most are three, which a call of memcmp() takes longer for. */
@@ -63,8 +135,7 @@ static bool same_options(const uint8_t *tcp, const uint8_t *head, size_t header_
 }
 
 /* The conditions of tcp_gro_receive() for a segment to join a packet of its flow. */
-static bool may_join(const struct inbound_packet *packet, const uint8_t *tcp, size_t data_length,
-		     const struct inbound_origin *origin)
+static bool may_join(const struct inbound_packet *packet, const uint8_t *tcp, size_t data_length)
 {
 	const uint8_t *head = packet->header + TCP_AT;
 	const uint8_t ignored = TCP_FIN | TCP_PSH | TCP_CWR;
@@ -73,7 +144,7 @@ static bool may_join(const struct inbound_packet *packet, const uint8_t *tcp, si
 		return false;
 	if (data_length == 0 || data_length > packet->segment_data)
 		return false;
-	if (packet->origin.tos != origin->tos || (tcp[TCP_FLAGS] & TCP_CWR))
+	if (tcp[TCP_FLAGS] & TCP_CWR)
 		return false;
 	if ((tcp[TCP_FLAGS] ^ head[TCP_FLAGS]) & (uint8_t)~ignored)
 		return false;
@@ -121,9 +192,12 @@ static void join(struct inbound_batch *batch, struct inbound_packet *packet, con
 }
 
 static void begin(struct inbound_batch *batch, struct inbound_packet *packet, const uint8_t *tcp,
-		  size_t data_length, const struct inbound_origin *origin)
+		  size_t data_length, size_t origin)
 {
-	packet->origin = *origin;
+	const struct inbound_numbered_origin *numbered = &batch->origins[origin];
+
+	packet->origin = (uint16_t)origin;
+	memcpy(packet->header + IP_AT, numbered->ipv4_header, IPV4_HEADER_SIZE);
 	packet->tcp_header_size = (uint16_t)tcp_header_length(tcp);
 	packet->segment_data = (uint16_t)data_length;
 	packet->data_length = (uint32_t)data_length;
@@ -136,10 +210,9 @@ static void begin(struct inbound_batch *batch, struct inbound_packet *packet, co
 	memcpy(packet->header + TCP_AT, tcp, packet->tcp_header_size);
 }
 
-bool decapsulate(struct inbound_batch *batch, const uint8_t *payload, size_t length,
-		 const struct inbound_origin *origin)
+bool decapsulate(struct inbound_batch *batch, const uint8_t *payload, size_t length, size_t origin)
 {
-	size_t slot = flow_slot(payload, origin);
+	size_t slot = flow_slot(payload, batch->origins[origin].flow_hash);
 	size_t data_length = length - tcp_header_length(payload);
 	size_t newest = batch->flows[slot];
 
@@ -148,8 +221,7 @@ bool decapsulate(struct inbound_batch *batch, const uint8_t *payload, size_t len
 	if (newest > 0) {
 		struct inbound_packet *packet = &batch->packets[newest - 1];
 
-		if (same_flow(packet, payload, origin) &&
-		    may_join(packet, payload, data_length, origin)) {
+		if (same_flow(packet, payload, origin) && may_join(packet, payload, data_length)) {
 			join(batch, packet, payload, data_length);
 			return true;
 		}
@@ -162,22 +234,18 @@ bool decapsulate(struct inbound_batch *batch, const uint8_t *payload, size_t len
 	return true;
 }
 
-static void build_ipv4_header(struct inbound_packet *packet)
+static void complete_ipv4_header(struct inbound_packet *packet)
 {
 	uint8_t *ip = packet->header + IP_AT;
 	uint32_t total = IPV4_HEADER_SIZE + packet->tcp_header_size + packet->data_length;
 
-	memset(ip, 0, IPV4_HEADER_SIZE);
-	ip[IPV4_VERSION_IHL] = 0x45;
-	ip[IPV4_TOS] = packet->origin.tos;
+	uint64_t sum = 0;
+
 	store_be16(ip + IPV4_TOTAL_LENGTH, (uint16_t)total);
-	store_be16(ip + IPV4_FRAGMENT, IPV4_DONT_FRAGMENT);
-	ip[IPV4_TTL] = DEFAULT_TTL;
-	ip[IPV4_PROTOCOL] = IPPROTO_TCP;
-	store_u32(ip + IPV4_SOURCE, packet->origin.source);
-	store_u32(ip + IPV4_DESTINATION, packet->origin.destination);
-	store_u16(ip + IPV4_CHECKSUM,
-		  (uint16_t)~checksum_fold(checksum_add(0, ip, IPV4_HEADER_SIZE)));
+	store_u16(ip + IPV4_CHECKSUM, 0);
+	for (size_t at = 0; at < IPV4_HEADER_SIZE; at += sizeof(uint32_t))
+		sum += load_u32(ip + at);
+	store_u16(ip + IPV4_CHECKSUM, (uint16_t)~checksum_fold(sum));
 }
 
 /* The kernel completes the checksum: it starts from the pseudo-header's sum (virtio 1.2, 5.1.6). */
@@ -225,14 +293,15 @@ size_t inbound_packet_finish(struct inbound_batch *batch, size_t index, struct i
 {
 	struct inbound_packet *packet = &batch->packets[index];
 	uint8_t *check = packet->header + TCP_AT + TCP_CHECKSUM;
-	uint64_t pseudo = checksum_tcp_pseudo_header(packet->origin.source,
-						     packet->origin.destination,
-						     packet->tcp_header_size + packet->data_length);
+	uint64_t pseudo =
+		checksum_tcp_pseudo_header(load_u32(packet->header + IP_AT + IPV4_SOURCE),
+					   load_u32(packet->header + IP_AT + IPV4_DESTINATION),
+					   packet->tcp_header_size + packet->data_length);
 	size_t skipped = batch->with_vnet_header ? 0 : VNET_HEADER_SIZE;
 	size_t segment = packet->first_segment;
 	size_t count = 1;
 
-	build_ipv4_header(packet);
+	complete_ipv4_header(packet);
 	store_u16(check, 0);
 	if (batch->with_vnet_header) {
 		build_vnet_header(packet);

@@ -77,7 +77,7 @@ static void note_obtained(struct worker *worker, enum obtain_result result)
 
 /* Rule R2: the peer's entry, made if there is none. Fills the source of its packets. */
 static enum counter admit_peer(struct worker *worker, const struct received_message *message,
-			       struct peer_entry **connection, uint32_t *source)
+			       struct peer_entry **connection, struct ip_address *source)
 {
 	enum obtain_result result;
 
@@ -88,22 +88,22 @@ static enum counter admit_peer(struct worker *worker, const struct received_mess
 	note_obtained(worker, result);
 	if (*connection == NULL)
 		return result == ENTRY_HAS_NO_POOL ? COUNTER_discard_in_no_address
-						   : COUNTER_discard_in_refused;
+							: COUNTER_discard_in_refused;
 	peer_entry_refresh(&(*connection)->last_received, worker->now);
-	*source = ip_address_ipv4(&(*connection)->tunnel_address);
+	*source = (*connection)->tunnel_address;
 	return COUNTER_COUNT;
 }
 
 /* Rule R1: endpoint mode takes datagrams from any source, or only from those it sent to. */
 static enum counter admit_source(struct worker *worker, const struct received_message *message,
-				 struct peer_entry **connection, uint32_t *source)
+				 struct peer_entry **connection, struct ip_address *source)
 {
 	const struct options *options = worker->forwarding->options;
 
 	const struct peer peer = {message->from, worker->own_port};
 
 	*connection = connection_store_find_peer(worker->forwarding->store, &peer);
-	*source = ip_address_ipv4(&message->from.address);
+	*source = message->from.address;
 	if (options->solicited_only &&
 	    (*connection == NULL ||
 	     seconds_since(atomic_load_explicit(&(*connection)->last_sent, memory_order_relaxed),
@@ -122,12 +122,13 @@ static enum counter admit(struct worker *worker, const struct received_message *
 			  struct peer_entry **connection, struct inbound_origin *origin)
 {
 	struct forwarding *forwarding = worker->forwarding;
+	uint32_t tunnel_address = atomic_load_explicit(&forwarding->tunnel_address,
+						       memory_order_relaxed);
 
-	origin->destination = atomic_load_explicit(&forwarding->tunnel_address,
-						   memory_order_relaxed);
+	origin->destination = ip_address_from_ipv4(tunnel_address);
 	origin->udp_port = message->from.port;
 	origin->tos = message->tos;
-	if (origin->destination == 0)
+	if (tunnel_address == 0)
 		return COUNTER_discard_in_no_address;
 	if (options_server_mode(forwarding->options))
 		return admit_peer(worker, message, connection, &origin->source);
@@ -138,6 +139,7 @@ static enum counter admit(struct worker *worker, const struct received_message *
 struct passage {
 	struct received_message message;
 	struct inbound_origin origin;
+	size_t origin_number;          /* in the batch */
 	struct peer_entry *connection; /* NULL in endpoint mode for an unknown source */
 	bool is_judged;                /* admit() was asked */
 	enum counter refusal;          /* its answer */
@@ -162,6 +164,7 @@ static void count_segment(struct worker *worker, const struct passage *passage, 
 static bool take_datagram(struct worker *worker, struct passage *passage, const uint8_t *payload,
 			  size_t length)
 {
+	struct inbound_batch *batch = &worker->inbound.batch;
 	enum payload_kind kind = payload_classify(payload, length);
 
 	if (kind == PAYLOAD_IS_MALFORMED || kind == PAYLOAD_IS_CONTROL) {
@@ -175,6 +178,8 @@ static bool take_datagram(struct worker *worker, struct passage *passage, const 
 		passage->refusal = admit(worker, &passage->message, &passage->connection,
 					 &passage->origin);
 		passage->is_judged = true;
+		if (passage->refusal == COUNTER_COUNT)
+			passage->origin_number = inbound_batch_origin(batch, &passage->origin);
 	}
 	if (passage->refusal != COUNTER_COUNT) {
 		count(worker, passage->refusal, 1);
@@ -184,11 +189,11 @@ static bool take_datagram(struct worker *worker, struct passage *passage, const 
 		count(worker, COUNTER_in_keepalives, 1);
 		return true;
 	}
-	if (!decapsulate(&worker->inbound.batch, payload, length, &passage->origin)) {
+	if (!decapsulate(batch, payload, length, passage->origin_number)) {
 		if (!flush(worker))
 			return false;
 		/* an empty batch takes every segment */
-		(void)decapsulate(&worker->inbound.batch, payload, length, &passage->origin);
+		(void)decapsulate(batch, payload, length, passage->origin_number);
 	}
 	count_segment(worker, passage, length);
 	return true;

@@ -32,8 +32,7 @@ struct worker *worker_create(struct forwarding *forwarding, size_t number, int q
 	atomic_store(&worker->next_socket, -1);
 	busy_poll_init(&worker->busy_poll, (uint64_t)forwarding->options->busy_poll * 1000);
 	path_mtu_cache_init(&worker->path_mtu, open_path_mtu_socket(forwarding));
-	worker->inbound.batch.with_vnet_header = forwarding->with_vnet_header;
-	inbound_batch_clear(&worker->inbound.batch);
+	inbound_batch_init(&worker->inbound.batch, forwarding->with_vnet_header);
 	udp_sender_init(&worker->outbound.sender, forwarding->options->offload);
 	outbound_batch_clear(&worker->outbound.batch,
 			     udp_sender_message_segments(&worker->outbound.sender));

@@ -27,8 +27,7 @@ static int start(void **state)
 	(void)state;
 	dice_fill(&dice, noise, sizeof(noise));
 	memset(&batch, 0xa5, sizeof(batch)); /* nothing may depend on what was there */
-	batch.with_vnet_header = true;
-	inbound_batch_clear(&batch);
+	inbound_batch_init(&batch, true);
 	payload_count = 0;
 	return 0;
 }
@@ -46,9 +45,29 @@ static uint16_t network_order16(uint16_t value)
 	return peer_of(0, value).remote.port;
 }
 
-static struct inbound_origin any_origin(void)
+/* An origin in short, network byte order. */
+struct ipv4_origin {
+	uint32_t source;
+	uint32_t destination;
+	uint16_t udp_port;
+	uint8_t tos;
+};
+
+static size_t number_of(const struct ipv4_origin *origin)
 {
-	return (struct inbound_origin){
+	const struct inbound_origin full = {
+		.source = ip_address_from_ipv4(origin->source),
+		.destination = ip_address_from_ipv4(origin->destination),
+		.udp_port = origin->udp_port,
+		.tos = origin->tos,
+	};
+
+	return inbound_batch_origin(&batch, &full);
+}
+
+static struct ipv4_origin any_origin(void)
+{
+	return (struct ipv4_origin){
 		.source = network_order(0x0a000011),
 		.destination = network_order(0x0a000001),
 		.udp_port = network_order16(12345),
@@ -56,8 +75,8 @@ static struct inbound_origin any_origin(void)
 	};
 }
 
-/* Hands a segment over; the memory stays until the test is over. */
-static bool receive(const struct tcp_packet *fields, const struct inbound_origin *origin)
+/* Hands over a message of one segment; the memory stays until the test is over. */
+static bool receive(const struct tcp_packet *fields, const struct ipv4_origin *origin)
 {
 	size_t length;
 	uint8_t *payload = make_tcp(fields, &length);
@@ -65,7 +84,7 @@ static bool receive(const struct tcp_packet *fields, const struct inbound_origin
 	assert_true(payload_count < sizeof(payloads) / sizeof(payloads[0]));
 	payloads[payload_count++] = payload;
 	assert_int_equal(payload_classify(payload, length), PAYLOAD_IS_TCP);
-	return decapsulate(&batch, payload, length, origin);
+	return decapsulate(&batch, payload, length, number_of(origin));
 }
 
 /* Rules W1 to W4 */
@@ -149,7 +168,7 @@ static struct written written_packet(size_t index)
 }
 
 /* Rule R4, byte by byte. */
-static void assert_ipv4_header(const struct written *written, const struct inbound_origin *origin)
+static void assert_ipv4_header(const struct written *written, const struct ipv4_origin *origin)
 {
 	const uint8_t *ip = written->ip;
 
@@ -179,7 +198,7 @@ static void complete_checksum(const struct written *written)
 	field[1] = (uint8_t)(0xffff - sum);
 }
 
-static void assert_tcp_checksum(const struct written *written, const struct inbound_origin *origin)
+static void assert_tcp_checksum(const struct written *written, const struct ipv4_origin *origin)
 {
 	/* network_order() is its own inverse */
 	assert_int_equal(slow_tcp_sum(network_order(origin->source),
@@ -203,7 +222,7 @@ static void assert_vnet_header(const struct written *written, uint8_t gso_type, 
 static void one_segment_with(bool vnet_header, struct dice *dice)
 {
 	struct tcp_packet fields = random_tcp_packet(dice);
-	struct inbound_origin origin = {
+	struct ipv4_origin origin = {
 		.source = (uint32_t)dice_roll(dice),
 		.destination = (uint32_t)dice_roll(dice),
 		.udp_port = (uint16_t)dice_roll(dice),
@@ -216,8 +235,7 @@ static void one_segment_with(bool vnet_header, struct dice *dice)
 	fields.urgent = (uint16_t)dice_roll(dice);
 	fields.data_length = dice_below(dice, dice_once_in(dice, 20) ? 65507 - 59 : 1500);
 	fields.data = noise + dice_below(dice, 59);
-	batch.with_vnet_header = vnet_header;
-	inbound_batch_clear(&batch);
+	inbound_batch_init(&batch, vnet_header);
 	assert_true(receive(&fields, &origin));
 	assert_int_equal(batch.packet_count, 1);
 	written = written_packet(0);
@@ -254,7 +272,7 @@ static void data_is_not_copied(void **state)
 {
 	struct dice dice = dice_for(__func__);
 	struct tcp_packet fields = random_tcp_packet(&dice);
-	struct inbound_origin origin = any_origin();
+	struct ipv4_origin origin = any_origin();
 
 	(void)state;
 	fields.option_length = 12;
@@ -275,8 +293,8 @@ static void data_is_not_copied(void **state)
 struct pair {
 	struct tcp_packet first;
 	struct tcp_packet second;
-	struct inbound_origin first_origin;
-	struct inbound_origin second_origin;
+	struct ipv4_origin first_origin;
+	struct ipv4_origin second_origin;
 };
 
 static struct pair joining_pair(const char *test)
@@ -581,7 +599,7 @@ struct step {
 static size_t packets_of_steps(const struct step *steps, size_t count)
 {
 	struct pair pair = joining_pair(__func__);
-	struct inbound_origin origin = any_origin();
+	struct ipv4_origin origin = any_origin();
 
 	inbound_batch_clear(&batch);
 	for (size_t i = 0; i < count; i++) {
@@ -626,7 +644,7 @@ static void nothing_joins_without_vnet_header(void **state)
 static void at_most_so_many_segments(void **state)
 {
 	struct pair pair = joining_pair(__func__);
-	struct inbound_origin origin = any_origin();
+	struct ipv4_origin origin = any_origin();
 
 	(void)state;
 	pair.first.data_length = 10;
@@ -643,7 +661,7 @@ static void at_most_so_many_segments(void **state)
 static void at_most_65535_bytes(void **state)
 {
 	struct pair pair = joining_pair(__func__);
-	struct inbound_origin origin = any_origin();
+	struct ipv4_origin origin = any_origin();
 	struct written written;
 
 	(void)state;
@@ -674,7 +692,7 @@ static void at_most_65535_bytes(void **state)
 static void options_count_towards_the_size(void **state)
 {
 	struct pair pair = joining_pair(__func__);
-	struct inbound_origin origin = any_origin();
+	struct ipv4_origin origin = any_origin();
 
 	(void)state;
 	pair.first.option_length = 40;
@@ -697,7 +715,7 @@ static void options_count_towards_the_size(void **state)
 static void the_newest_packet_of_a_flow_is_the_only_one_that_grows(void **state)
 {
 	struct pair pair = joining_pair(__func__);
-	struct inbound_origin origin = any_origin();
+	struct ipv4_origin origin = any_origin();
 	const uint32_t first = pair.first.sequence;
 	/* the second of three comes late */
 	const uint32_t order[] = {0, 2, 1, 3};
@@ -721,7 +739,7 @@ static size_t packets_of_three_flows(struct dice *dice)
 {
 	struct byte_strings got[3] = {{0}}, expected[3] = {{0}};
 	struct tcp_packet flows[3];
-	struct inbound_origin origin = any_origin();
+	struct ipv4_origin origin = any_origin();
 
 	for (size_t k = 0; k < 3; k++) {
 		flows[k] = random_tcp_packet(dice);
@@ -770,6 +788,190 @@ static void flows_that_take_turns_are_coalesced_apart(void **state)
 	assert_in_range(coalesced, 80, 100);
 }
 
+/* Numbers of origins */
+
+static void equal_origins_have_one_number(void **state)
+{
+	struct ipv4_origin origins[5];
+	size_t numbers[5];
+
+	(void)state;
+	for (size_t i = 0; i < 5; i++)
+		origins[i] = any_origin();
+	origins[1].source ^= network_order(1);
+	origins[2].destination ^= network_order(1);
+	origins[3].udp_port ^= network_order16(1);
+	origins[4].tos ^= 1;
+	for (size_t i = 0; i < 5; i++) {
+		numbers[i] = number_of(&origins[i]);
+		assert_int_equal(number_of(&origins[i]), numbers[i]);
+		for (size_t k = 0; k < i; k++)
+			assert_int_not_equal(numbers[k], numbers[i]);
+	}
+}
+
+/* Messages of two peers take turns: each goes on where it was. */
+static void messages_of_one_origin_are_coalesced(void **state)
+{
+	struct pair pair = joining_pair(__func__);
+	struct ipv4_origin other = any_origin();
+	struct tcp_packet others = pair.first;
+
+	(void)state;
+	other.source ^= network_order(2);
+	for (int message = 0; message < 10; message++) {
+		assert_true(receive(&pair.first, &pair.first_origin));
+		pair.first.sequence += 1000;
+		assert_true(receive(&others, &other));
+		others.sequence += 1000;
+	}
+	assert_int_equal(batch.packet_count, 2);
+	assert_int_equal(batch.packets[0].segments, 10);
+	assert_int_equal(batch.packets[1].segments, 10);
+}
+
+/* As a worker has them: dozens of segments, and one number. */
+static void segments_of_one_message_share_a_number(void **state)
+{
+	struct pair pair = joining_pair(__func__);
+	size_t number = number_of(&pair.first_origin);
+
+	(void)state;
+	for (size_t i = 0; i < 20; i++) {
+		size_t length;
+		uint8_t *payload = make_tcp(&pair.first, &length);
+
+		payloads[payload_count++] = payload;
+		assert_true(decapsulate(&batch, payload, length, number));
+		pair.first.sequence += 1000;
+	}
+	assert_int_equal(batch.packet_count, 1);
+	assert_int_equal(batch.packets[0].segments, 20);
+}
+
+enum {
+	MANY_FLOWS = 50,
+	MANY_STEPS = 20000,
+};
+
+/* A flow of its own peer, and what went in and came out of it: segments with their TOS behind. */
+struct own_flow {
+	struct tcp_packet next;
+	struct ipv4_origin origin;
+	struct byte_strings sent, received;
+};
+
+static void remember(struct byte_strings *list, const uint8_t *tcp, size_t length, size_t mss,
+		     uint8_t tos)
+{
+	struct byte_strings segments = {0};
+
+	slow_segmentation(&segments, tcp, length, mss);
+	for (size_t i = 0; i < segments.count; i++) {
+		uint8_t bytes[1000];
+
+		assert_true(segments.lengths[i] < sizeof(bytes));
+		memcpy(bytes, segments.items[i], segments.lengths[i]);
+		bytes[segments.lengths[i]] = tos;
+		byte_strings_add(list, bytes, segments.lengths[i] + 1);
+	}
+	byte_strings_free(&segments);
+}
+
+static void write_flows(struct own_flow *flows)
+{
+	for (size_t i = 0; i < batch.packet_count; i++) {
+		struct written written = written_packet(i);
+		struct own_flow *flow = flows;
+
+		while (memcmp(written.ip + 12, &flow->origin.source, 4) != 0)
+			assert_true(++flow < flows + MANY_FLOWS);
+		complete_checksum(&written);
+		assert_tcp_checksum(&written, &flow->origin);
+		assert_int_equal(slow_sum(0, written.ip, 20), 0xffff);
+		remember(&flow->received, written.tcp, written.tcp_length,
+			 native16(written.bytes + 4), written.ip[1]);
+		free(written.bytes);
+	}
+	inbound_batch_clear(&batch);
+}
+
+/* Data, acknowledgments and retransmissions under another TOS each time, ECN's way. */
+static void next_segment(struct dice *dice, struct own_flow *flow)
+{
+	flow->origin.tos = (uint8_t)dice_below(dice, 4);
+	flow->next.data_length = dice_once_in(dice, 4) ? 0 : 10;
+	if (dice_once_in(dice, 6))
+		flow->next.sequence -= 10;
+}
+
+/*
+ * There are more origins than are remembered, so most are forgotten and come again: nothing is lost
+ * and nothing overtakes anything within a flow, also where the TOS changes.
+ */
+static void more_origins_than_are_remembered(void **state)
+{
+	static struct own_flow flows[MANY_FLOWS];
+	struct dice dice = dice_for(__func__);
+	size_t segments = 0, packets = 0;
+
+	(void)state;
+	for (size_t k = 0; k < MANY_FLOWS; k++) {
+		flows[k] = (struct own_flow){.next = random_tcp_packet(&dice),
+					     .origin = any_origin()};
+		flows[k].origin.source = network_order(0x0a000100 + (uint32_t)k);
+		flows[k].next.data = noise + k;
+	}
+	for (size_t step = 0; step < MANY_STEPS; step++) {
+		struct own_flow *flow = &flows[dice_below(&dice, MANY_FLOWS)];
+
+		next_segment(&dice, flow);
+		for (size_t run = dice_between(&dice, 1, 3); run > 0; run--) {
+			if (!receive(&flow->next, &flow->origin)) {
+				packets += batch.packet_count;
+				write_flows(flows);
+				assert_true(receive(&flow->next, &flow->origin));
+			}
+			remember(&flow->sent, payloads[payload_count - 1],
+				 20 + flow->next.option_length + flow->next.data_length, 0,
+				 flow->origin.tos);
+			flow->next.sequence += (uint32_t)flow->next.data_length;
+			segments++;
+		}
+	}
+	packets += batch.packet_count;
+	write_flows(flows);
+	assert_true(packets < segments);
+	for (size_t k = 0; k < MANY_FLOWS; k++) {
+		assert_same_segments(&flows[k].received, &flows[k].sent);
+		byte_strings_free(&flows[k].received);
+		byte_strings_free(&flows[k].sent);
+	}
+}
+
+/* All numbers are used up amid a flow: its packet stays as it is, and another one is begun. */
+static void when_numbers_run_out_no_packet_goes_on(void **state)
+{
+	struct pair pair = joining_pair(__func__);
+	struct ipv4_origin other = any_origin();
+	struct written written;
+
+	(void)state;
+	assert_true(receive(&pair.first, &pair.first_origin));
+	for (uint32_t i = 1; i <= INBOUND_MAX_ORIGINS; i++) {
+		other.destination = network_order(0x0a000100 + i);
+		assert_in_range(number_of(&other), 0, INBOUND_MAX_ORIGINS - 1);
+	}
+	assert_true(receive(&pair.second, &pair.second_origin));
+	assert_int_equal(batch.packet_count, 2);
+	for (size_t i = 0; i < 2; i++) {
+		written = written_packet(i);
+		assert_ipv4_header(&written, &pair.first_origin);
+		assert_same_segment(written.tcp, written.tcp_length, payloads[i], 1032);
+		free(written.bytes);
+	}
+}
+
 /* Full batches */
 
 static struct tcp_packet lonely_segment(struct dice *dice)
@@ -785,7 +987,7 @@ static struct tcp_packet lonely_segment(struct dice *dice)
 static void a_batch_full_of_packets(void **state)
 {
 	struct dice dice = dice_for(__func__);
-	struct inbound_origin origin = any_origin();
+	struct ipv4_origin origin = any_origin();
 	struct tcp_packet open = random_tcp_packet(&dice);
 
 	(void)state;
@@ -828,7 +1030,7 @@ static void a_batch_full_of_packets(void **state)
 static void a_batch_full_of_segments(void **state)
 {
 	struct dice dice = dice_for(__func__);
-	struct inbound_origin origin = any_origin();
+	struct ipv4_origin origin = any_origin();
 	struct tcp_packet fields = random_tcp_packet(&dice);
 	struct byte_strings got = {0}, expected = {0};
 
@@ -891,6 +1093,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			the_newest_packet_of_a_flow_is_the_only_one_that_grows, start, finish),
 		cmocka_unit_test_setup_teardown(flows_that_take_turns_are_coalesced_apart, start,
+						finish),
+		cmocka_unit_test_setup_teardown(equal_origins_have_one_number, start, finish),
+		cmocka_unit_test_setup_teardown(messages_of_one_origin_are_coalesced, start,
+						finish),
+		cmocka_unit_test_setup_teardown(segments_of_one_message_share_a_number, start,
+						finish),
+		cmocka_unit_test_setup_teardown(more_origins_than_are_remembered, start, finish),
+		cmocka_unit_test_setup_teardown(when_numbers_run_out_no_packet_goes_on, start,
 						finish),
 		cmocka_unit_test_setup_teardown(a_batch_full_of_packets, start, finish),
 		cmocka_unit_test_setup_teardown(a_batch_full_of_segments, start, finish),

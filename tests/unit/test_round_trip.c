@@ -354,23 +354,30 @@ static void write_batch(void)
 	inbound_batch_clear(&scene.inbound);
 }
 
+/* Each datagram as a message of its own. Returns false when the batch is full. */
+static bool receive_datagram(const struct datagram *datagram)
+{
+	const struct inbound_origin origin = {
+		.source = ipv4_address(tunnel_address_of(datagram->peer)),
+		.destination = ipv4_address(tunnel_destination),
+		.udp_port = peer_number(datagram->peer).remote.port,
+		.tos = datagram->tos,
+	};
+
+	return decapsulate(&scene.inbound, datagram->payload, datagram->length,
+			   inbound_batch_origin(&scene.inbound, &origin));
+}
+
 static void receive_datagrams(struct dice *dice)
 {
 	for (size_t i = 0; i < scene.wire_count; i++) {
 		const struct datagram *datagram = &scene.wire[i];
-		const struct inbound_origin origin = {
-			.source = network_order(tunnel_address_of(datagram->peer)),
-			.destination = network_order(tunnel_destination),
-			.udp_port = peer_number(datagram->peer).remote.port,
-			.tos = datagram->tos,
-		};
 
 		assert_int_equal(payload_classify(datagram->payload, datagram->length),
 				 PAYLOAD_IS_TCP);
-		if (!decapsulate(&scene.inbound, datagram->payload, datagram->length, &origin)) {
+		if (!receive_datagram(datagram)) {
 			write_batch();
-			assert_true(decapsulate(&scene.inbound, datagram->payload, datagram->length,
-						&origin));
+			assert_true(receive_datagram(datagram));
 		}
 		if (dice_once_in(dice, 200))
 			write_batch();
@@ -404,8 +411,7 @@ static void round_trips(struct dice *dice, size_t max_message_segments, bool wit
 	scene.written = 0;
 	for (int round = 0; round < rounds; round++) {
 		outbound_batch_clear(&scene.outbound, max_message_segments);
-		scene.inbound.with_vnet_header = with_vnet_header;
-		inbound_batch_clear(&scene.inbound);
+		inbound_batch_init(&scene.inbound, with_vnet_header);
 		start_flows(dice);
 		send_packets(dice);
 		receive_datagrams(dice);
