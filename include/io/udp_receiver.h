@@ -20,7 +20,7 @@ enum {
 /** One received message. */
 struct received_message {
 	struct transport_address from; /* port 0: nobody that could be answered (RFC 768) */
-	struct ip_address to;          /* the local address that it was sent to */
+	struct ip_address own_address; /* of this host, that it was sent to; all zero: unknown */
 	const uint8_t *payload;        /* valid until the next udp_receive() */
 	size_t length;                 /* bytes */
 	size_t datagram_size; /* UDP payload of each datagram but the last, bytes; at least 1 */

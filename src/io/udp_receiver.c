@@ -81,7 +81,7 @@ static void read_control(const struct cmsghdr *control, struct received_message 
 		message->tos = *(const uint8_t *)CMSG_DATA(control);
 	if (control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_PKTINFO) {
 		memcpy(&info, CMSG_DATA(control), sizeof(info));
-		message->to = ip_address_from_ipv4(info.ipi_spec_dst.s_addr);
+		message->own_address = ip_address_from_ipv4(info.ipi_spec_dst.s_addr);
 	}
 	if (control->cmsg_level == IPPROTO_UDP && control->cmsg_type == UDP_GRO) {
 		memcpy(&size, CMSG_DATA(control), sizeof(size));
@@ -99,7 +99,7 @@ void udp_received_message(const struct udp_receiver *receiver, size_t index,
 
 	if (!socket_address_read(&receiver->names[index], header.msg_namelen, &message->from))
 		memset(&message->from, 0, sizeof(message->from));
-	memset(&message->to, 0, sizeof(message->to));
+	memset(&message->own_address, 0, sizeof(message->own_address));
 	message->payload = receiver->iov[index].iov_base;
 	message->length = receiver->headers[index].msg_len;
 	message->datagram_size = message->length > 0 ? message->length : 1;

@@ -83,12 +83,12 @@ static enum counter admit_peer(struct worker *worker, const struct received_mess
 
 	const struct peer peer = {message->from, worker->own_port};
 
-	*connection = connection_store_obtain(worker->forwarding->store, &peer, &message->to,
-					      worker->now, &result);
+	*connection = connection_store_obtain(worker->forwarding->store, &peer,
+					      &message->own_address, worker->now, &result);
 	note_obtained(worker, result);
 	if (*connection == NULL)
 		return result == ENTRY_HAS_NO_POOL ? COUNTER_discard_in_no_address
-							: COUNTER_discard_in_refused;
+						   : COUNTER_discard_in_refused;
 	peer_entry_refresh(&(*connection)->last_received, worker->now);
 	*source = (*connection)->tunnel_address;
 	return COUNTER_COUNT;
