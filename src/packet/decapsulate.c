@@ -134,11 +134,21 @@ static bool same_options(const uint8_t *tcp, const uint8_t *head, size_t header_
 	return true;
 }
 
+/* Header length, reserved bits, flags and window lie in one word. FIN and PSH may come with the
+ * last segment, CWR with the first. */
+static bool same_control(const uint8_t *tcp, const uint8_t *head)
+{
+	static const uint8_t compared[] = {0xff, (uint8_t) ~(TCP_FIN | TCP_PSH | TCP_CWR), 0xff,
+					   0xff};
+
+	return ((load_u32(tcp + TCP_DATA_OFFSET) ^ load_u32(head + TCP_DATA_OFFSET)) &
+		load_u32(compared)) == 0;
+}
+
 /* The conditions of tcp_gro_receive() for a segment to join a packet of its flow. */
 static bool may_join(const struct inbound_packet *packet, const uint8_t *tcp, size_t data_length)
 {
 	const uint8_t *head = packet->header + TCP_AT;
-	const uint8_t ignored = TCP_FIN | TCP_PSH | TCP_CWR;
 
 	if (!packet->is_open || packet->segments == INBOUND_MAX_COALESCED)
 		return false;
@@ -146,11 +156,7 @@ static bool may_join(const struct inbound_packet *packet, const uint8_t *tcp, si
 		return false;
 	if (tcp[TCP_FLAGS] & TCP_CWR)
 		return false;
-	if ((tcp[TCP_FLAGS] ^ head[TCP_FLAGS]) & (uint8_t)~ignored)
-		return false;
-	/* header length and reserved bits; window; acknowledgment; options */
-	if (tcp[TCP_DATA_OFFSET] != head[TCP_DATA_OFFSET] || tcp[14] != head[14] ||
-	    tcp[15] != head[15] ||
+	if (!same_control(tcp, head) ||
 	    load_u32(tcp + TCP_ACKNOWLEDGMENT) != load_u32(head + TCP_ACKNOWLEDGMENT) ||
 	    !same_options(tcp, head, packet->tcp_header_size))
 		return false;
