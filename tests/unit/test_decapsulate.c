@@ -637,7 +637,7 @@ static void what_ends_a_packet(void **state)
 static void nothing_joins_without_vnet_header(void **state)
 {
 	(void)state;
-	batch.with_vnet_header = false;
+	inbound_batch_init(&batch, false);
 	assert_int_equal(PACKETS_OF({ACK, 100}, {ACK, 100}, {ACK, 100}), 3);
 }
 
