@@ -5,10 +5,10 @@
  * Theory of operation. A send call stops at the first message that fails; only that message is
  * dealt with, and sending goes on behind it. A message of several datagrams that fails is tried
  * again with one datagram at a time; when that works several times in a row, it is the offload that
- * does not work here (a device without checksum offload, an old kernel), and it is given up: the
- * sender alone knows whether it is in use, and whoever fills a batch asks. A
- * source address that the interface has lost is left to the kernel's choice. A full socket is no
- * failure: what is unsent stays in the batch.
+ * does not work here (a device without checksum offload, an old kernel), and it is given up.
+ * Whether it is in use is known here alone, and whoever fills a batch asks. A source address that
+ * the interface has lost is left to the kernel's choice. A full socket is no failure: what is
+ * unsent stays in the batch.
  */
 #ifndef UDP_ENCAP_TUN_UDP_SENDER_H
 #define UDP_ENCAP_TUN_UDP_SENDER_H
