@@ -15,7 +15,7 @@ CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wpedantic -Wformat=2 -Wstrict-prototypes \
 	-Wmissing-prototypes -Wold-style-definition -Wvla -Wcast-qual -Wundef
 ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -pthread -Iinclude -Isrc $(WARNINGS) $(CFLAGS)
-LIBRARIES := -lurcu-qsbr -lurcu-cds -lurcu-common -lmnl -Wl,--as-needed -latomic -Wl,--no-as-needed
+LIBRARIES := -lev -lurcu-qsbr -lurcu-cds -lurcu-common -lmnl -Wl,--as-needed -latomic -Wl,--no-as-needed
 
 ifeq ($(SANITIZE),yes)
 # the sanitizer brings an allocator of its own

@@ -44,6 +44,7 @@
 	X(icmp_suppressed, "ICMP errors not sent: rate limit")                                     \
 	X(discard_in_malformed, "datagrams that are neither TCP, keepalive nor control")           \
 	X(discard_in_control, "control datagrams: none is known yet")                              \
+	X(discard_in_control_overflow, "control datagrams faster than they could be looked at")    \
 	X(discard_in_no_address, "the tunnel interface has no IPv4 address")                       \
 	X(discard_in_refused, "peer without an entry, and no room for one")                        \
 	X(discard_in_unsolicited, "source that nothing was sent to (--solicited-only)")            \

@@ -10,26 +10,64 @@
 #ifndef UDP_ENCAP_TUN_TUN_INTERFACE_H
 #define UDP_ENCAP_TUN_TUN_INTERFACE_H
 
-#include "cli/options.h"
-
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
 #include <sys/uio.h>
+
+enum {
+	TUN_MAX_QUEUES = 256, /* MAX_TAP_QUEUES, Linux include/linux/if_tap.h */
+};
+
+/** What the kernel does not give of the offloads that were asked for. */
+enum tun_offload_gap {
+	TUN_OFFLOAD_IS_WHOLE,
+	TUN_OFFLOAD_LACKS_ECN,          /* segmentation of packets with CWR */
+	TUN_OFFLOAD_LACKS_SEGMENTATION, /* of any */
+};
 
 struct tun_interface {
 	char name[IFNAMSIZ];
-	unsigned index;
+	unsigned ifindex;
 	bool is_made;         /* by this process: it vanishes with its queues */
 	bool has_vnet_header; /* packets are read and written behind a struct virtio_net_hdr */
+	enum tun_offload_gap offload_gap;
+	int steering_error; /* why there is one queue only: positive errno, 0: there is no why */
 	size_t queue_count;
-	int queues[MAX_THREADS];
+	int queues[TUN_MAX_QUEUES];
+};
+
+/** Why the interface cannot be used. */
+enum tun_obstacle {
+	TUN_CANNOT_BE_READ,    /* rtnetlink says no */
+	TUN_HAS_NO_DEVICE,     /* /dev/net/tun is not there */
+	TUN_DEVICE_IS_CLOSED,  /* /dev/net/tun cannot be opened */
+	TUN_IS_ANOTHER_KIND,   /* an interface of that name that is no tun device */
+	TUN_IS_TAP,            /* layer 2 */
+	TUN_IS_SINGLE_QUEUE,   /* made without multi_queue */
+	TUN_IS_IN_USE,         /* has queues */
+	TUN_WAS_TAKEN,         /* got another holder while it was being taken over */
+	TUN_IS_NOT_PERMITTED,  /* a queue is refused: EPERM */
+	TUN_QUEUE_IS_BUSY,     /* a queue is refused: EBUSY */
+	TUN_QUEUE_IS_REFUSED,  /* a queue is refused otherwise */
+	TUN_HEADER_IS_REFUSED, /* the size of the offload header */
+	TUN_HAS_VANISHED,      /* while it was being set up */
+};
+
+struct tun_failure {
+	enum tun_obstacle obstacle;
+	int error; /* positive errno where there is one */
 };
 
 /**
  * Makes the interface or takes it over, and opens its queues. Main thread.
  * @queues: how many; fewer are opened when flows cannot be steered
  * @offload: false: no virtio_net header
- * Returns false after an error was logged that says what to do.
+ * Returns false with `failure` filled and nothing left open.
  */
-bool tun_interface_open(struct tun_interface *tun, const char *name, size_t queues, bool offload);
+bool tun_interface_open(struct tun_interface *tun, const char *name, size_t queues, bool offload,
+			struct tun_failure *failure);
 
 /**
  * Gives the interface up. One that was made vanishes; another one is left without offloads and

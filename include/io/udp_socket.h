@@ -10,7 +10,9 @@
 #ifndef UDP_ENCAP_TUN_UDP_SOCKET_H
 #define UDP_ENCAP_TUN_UDP_SOCKET_H
 
-#include "cli/options.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 struct udp_socket_settings {
 	const char *device;
@@ -19,9 +21,6 @@ struct udp_socket_settings {
 	uint32_t fwmark; /* 0: none */
 	bool offload;    /* receive coalesced datagrams (UDP_GRO) where the kernel can */
 };
-
-/** What the command line says of the sockets. Any thread. */
-struct udp_socket_settings udp_socket_settings_of(const struct options *options);
 
 /** Why the sockets could not be opened. */
 struct udp_socket_failure {
@@ -38,8 +37,14 @@ struct udp_socket_failure {
 bool udp_sockets_open(const struct udp_socket_settings *settings, int *sockets, size_t count,
 		      struct udp_socket_failure *failure);
 
-/** Logs what the system does not grant of a socket's buffers. Main thread. */
-void udp_socket_log_limits(int fd);
+/** What the system grants of a socket's buffers, bytes as they were asked for. */
+struct udp_socket_buffers {
+	int receive, receive_wanted;
+	int send, send_wanted;
+};
+
+/** Reads what a socket's buffers are. Any thread. */
+struct udp_socket_buffers udp_socket_buffers_of(int fd);
 
 /** Puts a socket on a device and gives it a mark (0: none). Returns 0 or a negative errno. */
 int udp_socket_bind_to_device(int fd, const char *device, uint32_t fwmark);

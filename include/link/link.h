@@ -19,7 +19,7 @@ struct link_tun {
 };
 
 struct link_state {
-	unsigned index;        /* 0: there is no such interface */
+	unsigned ifindex;      /* 0: there is no such interface */
 	uint32_t mtu;          /* bytes */
 	bool is_up;            /* IFF_UP */
 	uint32_t gso_max_size; /* bytes, 0: not known */
@@ -35,25 +35,25 @@ struct link_addresses {
 };
 
 /**
- * Reads an interface's state. `state->index` is 0 when there is no such interface.
+ * Reads an interface's state. `state->ifindex` is 0 when there is no such interface.
  * Returns 0 or a negative errno.
  */
 int link_read(const char *name, struct link_state *state);
 
 /** Reads an interface's IPv4 addresses. Returns 0 or a negative errno. */
-int link_read_addresses(unsigned index, struct link_addresses *addresses);
+int link_read_addresses(unsigned ifindex, struct link_addresses *addresses);
 
 /** Adds an address. Returns 0 or a negative errno, -EEXIST when it is there already. */
-int link_add_address(unsigned index, const struct ip_prefix *address);
+int link_add_address(unsigned ifindex, const struct ip_prefix *address);
 
 /** Removes an address. Returns 0 or a negative errno. */
-int link_remove_address(unsigned index, const struct ip_prefix *address);
+int link_remove_address(unsigned ifindex, const struct ip_prefix *address);
 
 /** Adds a route to a prefix. Returns 0 or a negative errno, -EEXIST when there is one already. */
-int link_add_route(unsigned index, const struct ip_prefix *prefix);
+int link_add_route(unsigned ifindex, const struct ip_prefix *prefix);
 
 /** Removes a route that link_add_route() made. Returns 0 or a negative errno. */
-int link_remove_route(unsigned index, const struct ip_prefix *prefix);
+int link_remove_route(unsigned ifindex, const struct ip_prefix *prefix);
 
 /** The interface that the kernel's routes choose for an address, or 0 when there is none. */
 unsigned link_route_to(const struct ip_address *address);
@@ -68,7 +68,7 @@ int link_set_up(const char *name);
  * @size: bytes with headers, as the kernel counts them
  * Returns 0 or a negative errno.
  */
-int link_set_gso_max_size(unsigned index, uint32_t size);
+int link_set_gso_max_size(unsigned ifindex, uint32_t size);
 
 /**
  * Writes a value to /proc/sys/net/FAMILY/conf/NAME/KEY unless it stands there already.

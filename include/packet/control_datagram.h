@@ -17,12 +17,12 @@ enum {
 	CONTROL_MAGIC = 0, /* two bytes */
 	CONTROL_VERSION = 2,
 	CONTROL_TYPE = 3,
-	CONTROL_OWN = 4,           /* eight bytes of the type's own */
+	CONTROL_SPECIFIC = 4,      /* eight bytes of the type's own */
 	CONTROL_ZERO = 12,         /* two bytes; TCP_DATA_OFFSET is the first of them */
 	CONTROL_TOTAL_LENGTH = 14, /* of the datagram's payload, header included */
 	CONTROL_RESERVED = 16,     /* four bytes, zero in version 1 */
 
-	CONTROL_OWN_SIZE = 8,
+	CONTROL_SPECIFIC_SIZE = 8,
 	CONTROL_MAGIC_VALUE = 0x5545,
 	CONTROL_VERSION_VALUE = 1,
 };
@@ -30,8 +30,8 @@ enum {
 /** What differs between the headers of two datagrams. */
 struct control_header {
 	uint8_t type;
-	uint8_t own[CONTROL_OWN_SIZE]; /* as on the wire: their meaning is the type's */
-	uint16_t total_length;         /* bytes, header included; host byte order */
+	uint8_t specific[CONTROL_SPECIFIC_SIZE]; /* as on the wire: their meaning is the type's */
+	uint16_t total_length;                   /* bytes, header included; host byte order */
 };
 
 /** What is wrong with a header, in the order in which it is looked at. */

@@ -2,21 +2,26 @@
 #include "daemon/daemon.h"
 
 #include "base/log.h"
+#include "base/rcu.h"
 #include "control/control.h"
-#include "io/udp_socket.h"
+#include "daemon/messages.h"
+#include "io/path_mtu.h"
+#include "link/link.h"
 
 #include <errno.h>
 #include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+_Static_assert((int)MAX_THREADS == (int)TUN_MAX_QUEUES, "each worker has a queue");
 
 /* Everything that is taken down in the reverse order. */
 struct program {
-	struct options options;
-	struct forwarding forwarding;
+	const struct options *options;
+	struct control *control;
 	struct tun_interface tun;
-	struct control control;
+	struct peers peers;
+	struct exchange exchange;
 	struct worker *workers[MAX_THREADS];
 	size_t worker_count;
 	size_t running;
@@ -48,109 +53,171 @@ static unsigned find_wan(const char *name)
 		log_error("cannot read interface %s: %s", name, strerror(-error));
 		return 0;
 	}
-	if (wan.index == 0)
+	if (wan.ifindex == 0)
 		log_error("interface %s (--bind-to-interface) is not there: see 'ip link' for the "
 			  "names",
 			  name);
-	return wan.index;
+	return wan.ifindex;
 }
 
 static bool open_sockets(const struct options *options, int *sockets, size_t count)
 {
-	struct udp_socket_settings settings = udp_socket_settings_of(options);
+	struct udp_socket_settings settings = control_socket_settings(options);
 	struct udp_socket_failure failure;
 
 	if (udp_sockets_open(&settings, sockets, count, &failure))
 		return true;
-	if (failure.error == EADDRINUSE)
-		log_error("UDP port %u on %s is taken by another process: stop that one (see 'ss "
-			  "-ulpn'), or choose another --listen-port",
-			  failure.port, options->bind_to_interface);
-	else if (failure.error == EPERM || failure.error == EACCES)
-		log_error(
-			"no permission to %s: run as root or with CAP_NET_ADMIN, CAP_NET_RAW and, "
-			"for ports below 1024, CAP_NET_BIND_SERVICE",
-			failure.step);
-	else
-		log_error("cannot %s: %s", failure.step, strerror(failure.error));
+	message_socket_failure(options, &failure);
 	return false;
 }
 
-static bool create_store(struct program *program)
+static bool open_tunnel(struct program *program, size_t threads)
 {
-	const struct options *options = &program->options;
-	struct connection_store_settings settings = {
-		.max_entries = options_max_connections(options),
-		.quarantine = options->address_quarantine,
-		.gives_tunnel_address = options_server_mode(options),
-		.keeps_records = options->log_peers,
-	};
+	const struct options *options = program->options;
+	struct tun_failure failure;
 
-	program->forwarding.store = connection_store_create(&settings);
-	if (program->forwarding.store == NULL)
-		log_error("no memory for %u connections (--max-connections)", settings.max_entries);
-	return program->forwarding.store != NULL;
+	if (!tun_interface_open(&program->tun, options->interface, threads, options->offload,
+				&failure)) {
+		message_tun_failure(options->interface, &failure);
+		return false;
+	}
+	message_tun_gaps(&program->tun);
+	return true;
 }
 
-/* Sockets whose worker could not be made are closed; those of workers belong to them. */
-static bool create_workers(struct program *program, const int *sockets, size_t count)
+static enum peers_policy policy_of(const struct options *options)
 {
-	size_t i;
+	if (options_server_mode(options))
+		return PEERS_OPEN_SERVER;
+	return options->solicited_only ? PEERS_SOLICITED_ENDPOINT : PEERS_ENDPOINT;
+}
 
-	for (i = 0; i < count; i++) {
-		program->workers[i] = worker_create(&program->forwarding, i, program->tun.queues[i],
-						    sockets[i]);
-		if (program->workers[i] == NULL)
+static bool open_peers(struct program *program)
+{
+	const struct options *options = program->options;
+	const struct peers_settings settings = {
+		.policy = policy_of(options),
+		.endpoint_port = htons((uint16_t)options->endpoint_port),
+		.connection_timeout = options->connection_timeout,
+		.max_payload = (options->mtu > 0 ? options->mtu : DEFAULT_MAX_TUNNEL_MTU) - 20,
+		.store = {.max_entries = options_max_connections(options),
+			  .quarantine = options->address_quarantine,
+			  .gives_tunnel_address = options_server_mode(options),
+			  .keeps_records = options->log_peers},
+	};
+
+	if (peers_open(&program->peers, &settings))
+		return true;
+	log_error("no memory for %u connections (--max-connections)", settings.store.max_entries);
+	return false;
+}
+
+static bool open_exchange(struct program *program)
+{
+	int error = exchange_open(&program->exchange, program->tun.queue_count);
+
+	if (error < 0)
+		log_error("no memory or descriptors for %zu workers (--threads)",
+			  program->tun.queue_count);
+	return error == 0;
+}
+
+static struct worker *create_worker(struct program *program, size_t number, int socket)
+{
+	const struct options *options = program->options;
+	const struct worker_settings settings = {
+		.number = (uint16_t)number,
+		.own_port = options_own_port(options, number),
+		.queue = program->tun.queues[number],
+		.with_vnet_header = program->tun.has_vnet_header,
+		.may_segment = options->offload,
+		.busy_poll = (uint64_t)options->busy_poll * 1000,
+		.peers = &program->peers,
+		.notices = &program->exchange.notices,
+		.channel = &program->exchange.channels[number],
+	};
+	struct socket_record sockets = {socket, -1};
+	struct worker *worker;
+
+	sockets.path_mtu_socket = path_mtu_socket_open(options->bind_to_interface, options->fwmark);
+	if (sockets.path_mtu_socket < 0)
+		return NULL;
+	worker = worker_create(&settings, &sockets);
+	if (worker == NULL)
+		close(sockets.path_mtu_socket);
+	return worker;
+}
+
+/* Sockets belong to the workers from here on; those that no worker took are closed. */
+static bool create_workers(struct program *program, const int *sockets)
+{
+	size_t count = program->tun.queue_count;
+
+	while (program->worker_count < count) {
+		size_t number = program->worker_count;
+
+		program->workers[number] = create_worker(program, number, sockets[number]);
+		if (program->workers[number] == NULL)
 			break;
 		program->worker_count++;
 	}
-	if (i == count)
+	if (program->worker_count == count)
 		return true;
-	for (; i < count; i++)
+	for (size_t i = program->worker_count; i < count; i++)
 		close(sockets[i]);
 	log_error("no memory or descriptors for %zu workers (--threads)", count);
 	return false;
 }
 
-/*
- * The port is taken before the interface is touched, so that a second start by mistake changes
- * nothing; when flows cannot be steered there are fewer queues than sockets, and those in excess
- * are closed again.
- */
-static bool open_paths(struct program *program, size_t threads)
+/* Sockets in excess of the queues are closed, all of them when something failed. */
+static bool open_inside(struct program *program, const int *sockets, size_t threads)
 {
-	const struct options *options = &program->options;
-	int sockets[MAX_THREADS];
-	/* read before the sockets are bound: a device that is replaced in between is noticed later
-	 */
-	unsigned wan = find_wan(options->bind_to_interface);
-	bool is_open;
+	bool is_open = open_tunnel(program, threads) && open_peers(program) &&
+		       open_exchange(program);
 
-	if (wan == 0 || !open_sockets(options, sockets, threads))
-		return false;
-	is_open = tun_interface_open(&program->tun, options->interface, threads,
-				     options->offload) &&
-		  create_store(program);
 	for (size_t i = is_open ? program->tun.queue_count : 0; i < threads; i++)
 		close(sockets[i]);
-	if (!is_open)
+	return is_open;
+}
+
+/*
+ * The port is taken before the interface is touched, so that a second start by mistake changes
+ * nothing; when flows cannot be steered there are fewer queues than sockets.
+ */
+static bool set_up(struct program *program, size_t threads)
+{
+	const struct options *options = program->options;
+	struct control_settings control = {
+		.options = options,
+		.tun = &program->tun,
+		.peers = &program->peers,
+		.exchange = &program->exchange,
+		.workers = program->workers,
+	};
+	struct udp_socket_buffers buffers;
+	int sockets[MAX_THREADS];
+
+	/* read before the sockets are bound: a device that is replaced in between is noticed later
+	 */
+	control.wan_ifindex = find_wan(options->bind_to_interface);
+	if (control.wan_ifindex == 0 || !open_sockets(options, sockets, threads) ||
+	    !open_inside(program, sockets, threads))
 		return false;
 	if (options->port_per_worker)
 		tun_interface_drain(&program->tun);
-	program->forwarding.with_vnet_header = program->tun.has_vnet_header;
-	program->forwarding.max_payload =
-		(options->mtu > 0 ? options->mtu : DEFAULT_MAX_TUNNEL_MTU) - 20;
-	if (!create_workers(program, sockets, program->tun.queue_count))
+	if (!create_workers(program, sockets))
 		return false;
-	udp_socket_log_limits(sockets[0]); /* the others are like it */
-	return control_set_workers(&program->control, program->workers, program->worker_count,
-				   sockets, wan);
+	buffers = udp_socket_buffers_of(sockets[0]); /* the others are like it */
+	message_socket_buffers(&buffers);
+	control.worker_count = program->worker_count;
+	control.sockets = sockets;
+	return control_set_up(program->control, &control);
 }
 
 /* Workers take turns on the CPUs of --cpus. */
 static bool pin_worker(const struct program *program, size_t number)
 {
-	const cpu_set_t *cpus = &program->options.cpus;
+	const cpu_set_t *cpus = &program->options->cpus;
 	size_t left, cpu = 0;
 	int error;
 
@@ -184,46 +251,28 @@ static bool start_workers(struct program *program)
 	return true;
 }
 
-static void log_ready(const struct program *program)
-{
-	const struct options *options = &program->options;
-	char ports[32];
-
-	if (options->port_per_worker && program->worker_count > 1)
-		snprintf(ports, sizeof(ports), "ports %u to %zu", options->listen_port,
-			 options->listen_port + program->worker_count - 1);
-	else
-		snprintf(ports, sizeof(ports), "port %u", options->listen_port);
-	log_info("ready: %s, UDP %s on %s, %s mode, %zu %s, offload %s", options->interface, ports,
-		 options->bind_to_interface, options_server_mode(options) ? "server" : "endpoint",
-		 program->worker_count, program->worker_count == 1 ? "worker" : "workers",
-		 options->offload ? "on" : "off");
-}
-
 static int run(struct program *program)
 {
-	size_t threads = program->options.threads > 0 ? program->options.threads
-						      : default_threads(&program->options);
+	const struct options *options = program->options;
 	enum control_outcome outcome;
 
-	if (!open_paths(program, threads) || !control_set_up(&program->control) ||
+	if (!set_up(program, options->threads > 0 ? options->threads : default_threads(options)) ||
 	    !start_workers(program))
 		return EXIT_FAILED;
-	log_ready(program);
-	outcome = control_run(&program->control);
+	message_ready(options, program->worker_count);
+	outcome = control_run(program->control);
 	if (outcome == CONTROL_LOST_TUNNEL)
 		log_error(
 			"tunnel interface %s was deleted: start the program again to have it made "
 			"anew",
-			program->options.interface);
+			options->interface);
 	return outcome == CONTROL_WAS_STOPPED ? EXIT_CLEAN : EXIT_FAILED;
 }
 
 static void stop_workers(struct program *program)
 {
-	atomic_store(&program->forwarding.is_stopping, true);
 	for (size_t i = 0; i < program->running; i++)
-		worker_wake(program->workers[i]);
+		worker_stop(program->workers[i]);
 	/* a worker's last round may end while this thread waits: it must not be waited for */
 	rcu_thread_offline();
 	for (size_t i = 0; i < program->running; i++)
@@ -235,13 +284,13 @@ static void take_down(struct program *program)
 {
 	if (program->running > 0) {
 		stop_workers(program);
-		control_log_leaving(&program->control);
-		control_print_counters(&program->control);
+		control_say_goodbye(program->control);
 	}
 	for (size_t i = 0; i < program->worker_count; i++)
 		worker_destroy(program->workers[i]);
-	connection_store_destroy(program->forwarding.store);
-	control_close(&program->control);
+	control_close(program->control);
+	exchange_close(&program->exchange);
+	peers_close(&program->peers);
 	tun_interface_close(&program->tun);
 }
 
@@ -250,10 +299,10 @@ int daemon_run(const struct options *options)
 	static struct program program;
 	int status;
 
-	program.options = *options;
-	log_set_level(program.options.log_level);
-	program.forwarding.options = &program.options;
-	if (!control_init(&program.control, &program.forwarding, &program.tun))
+	program.options = options;
+	log_set_level(options->log_level);
+	program.control = control_open();
+	if (program.control == NULL)
 		return EXIT_FAILED;
 	rcu_thread_register();
 	status = run(&program);

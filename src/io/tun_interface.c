@@ -13,55 +13,55 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-static int open_device(void)
+static bool fail(struct tun_failure *failure, enum tun_obstacle obstacle, int error)
+{
+	failure->obstacle = obstacle;
+	failure->error = error;
+	return false;
+}
+
+static int open_device(struct tun_failure *failure)
 {
 	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
-	if (fd >= 0)
-		return fd;
-	if (errno == ENOENT || errno == ENODEV)
-		log_error("/dev/net/tun is not there: load the tun module (modprobe tun), or give "
-			  "the container the device");
-	else
-		log_error("cannot open /dev/net/tun: %s; run as root or with CAP_NET_ADMIN",
-			  strerror(errno));
-	return -1;
+	if (fd < 0)
+		(void)fail(failure,
+			   errno == ENOENT || errno == ENODEV ? TUN_HAS_NO_DEVICE
+							      : TUN_DEVICE_IS_CLOSED,
+			   errno);
+	return fd;
 }
 
-/* Says why an interface that exists cannot be taken over; true when it can. */
-static bool may_take_over(const char *name, const struct link_tun *tun)
+/* Whether an interface that exists can be taken over. */
+static bool may_take_over(const struct link_tun *tun, struct tun_failure *failure)
 {
-	if (!tun->is_tun) {
-		log_error("interface %s exists and is no tun device: choose another name for "
-			  "--interface",
-			  name);
-		return false;
-	}
-	if (!tun->is_layer_3) {
-		log_error("interface %s exists and is a tap device: delete it, or make it with "
-			  "'ip tuntap add dev %s mode tun multi_queue'",
-			  name, name);
-		return false;
-	}
-	if (!tun->is_multi_queue) {
-		log_error("interface %s exists without multi_queue: delete it, or make it with "
-			  "'ip tuntap add dev %s mode tun multi_queue'",
-			  name, name);
-		return false;
-	}
-	if (tun->queues > 0) {
-		log_error("interface %s is in use by another process: stop that one, or choose "
-			  "another name for --interface",
-			  name);
-		return false;
-	}
+	if (!tun->is_tun)
+		return fail(failure, TUN_IS_ANOTHER_KIND, 0);
+	if (!tun->is_layer_3)
+		return fail(failure, TUN_IS_TAP, 0);
+	if (!tun->is_multi_queue)
+		return fail(failure, TUN_IS_SINGLE_QUEUE, 0);
+	if (tun->queues > 0)
+		return fail(failure, TUN_IS_IN_USE, 0);
 	return true;
 }
 
-static bool attach_queue(struct tun_interface *tun, short flags)
+static enum tun_obstacle queue_obstacle(int error)
+{
+	switch (error) {
+	case EPERM:
+		return TUN_IS_NOT_PERMITTED;
+	case EBUSY:
+		return TUN_QUEUE_IS_BUSY;
+	default:
+		return TUN_QUEUE_IS_REFUSED;
+	}
+}
+
+static bool attach_queue(struct tun_interface *tun, short flags, struct tun_failure *failure)
 {
 	struct ifreq request = {.ifr_flags = flags};
-	int fd = open_device();
+	int fd = open_device(failure);
 
 	if (fd < 0)
 		return false;
@@ -70,28 +70,19 @@ static bool attach_queue(struct tun_interface *tun, short flags)
 		tun->queues[tun->queue_count++] = fd;
 		return true;
 	}
-	if (errno == EPERM)
-		log_error("no permission to use tunnel interface %s: run as root or with "
-			  "CAP_NET_ADMIN",
-			  tun->name);
-	else if (errno == EBUSY)
-		log_error("tunnel interface %s is in use by another process", tun->name);
-	else
-		log_error("cannot attach a queue to tunnel interface %s: %s", tun->name,
-			  strerror(errno));
+	(void)fail(failure, queue_obstacle(errno), errno);
 	close(fd);
 	return false;
 }
 
 /* Between the look at a free interface and the first queue, another process may have come. */
-static bool is_only_holder(const struct tun_interface *tun)
+static bool is_only_holder(const struct tun_interface *tun, struct tun_failure *failure)
 {
 	struct link_state state;
 
 	if (link_read(tun->name, &state) < 0 || state.tun.queues <= 1)
 		return true;
-	log_error("interface %s is in use by another process", tun->name);
-	return false;
+	return fail(failure, TUN_WAS_TAKEN, 0);
 }
 
 static short queue_flags(int fd, bool offload)
@@ -106,37 +97,36 @@ static short queue_flags(int fd, bool offload)
 
 /* Asks for as much as the kernel gives. Everything is set, also to nothing: a persistent interface
  * may still have what its last user asked for. */
-static bool negotiate_offload(struct tun_interface *tun)
+static bool negotiate_offload(struct tun_interface *tun, struct tun_failure *failure)
 {
-	static const unsigned wishes[] = {
-		TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO_ECN,
-		TUN_F_CSUM | TUN_F_TSO4,
-		TUN_F_CSUM,
-		0,
+	static const struct {
+		unsigned features;
+		enum tun_offload_gap gap;
+	} wishes[] = {
+		{TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO_ECN, TUN_OFFLOAD_IS_WHOLE},
+		{TUN_F_CSUM | TUN_F_TSO4, TUN_OFFLOAD_LACKS_ECN},
+		{TUN_F_CSUM, TUN_OFFLOAD_LACKS_SEGMENTATION},
+		{0, TUN_OFFLOAD_LACKS_SEGMENTATION},
 	};
-	size_t wish = tun->has_vnet_header ? 0 : 3;
+	enum { NOTHING = sizeof(wishes) / sizeof(wishes[0]) - 1 };
+	size_t wish = tun->has_vnet_header ? 0 : NOTHING;
 	int header_size = VNET_HEADER_SIZE;
 
-	if (tun->has_vnet_header && ioctl(tun->queues[0], TUNSETVNETHDRSZ, &header_size) < 0) {
-		log_error("cannot set the offload header of tunnel interface %s: %s; try --offload "
-			  "off",
-			  tun->name, strerror(errno));
-		return false;
-	}
-
-	while (wish < 3 && ioctl(tun->queues[0], TUNSETOFFLOAD, wishes[wish]) < 0)
+	if (tun->has_vnet_header && ioctl(tun->queues[0], TUNSETVNETHDRSZ, &header_size) < 0)
+		return fail(failure, TUN_HEADER_IS_REFUSED, errno);
+	while (wish < NOTHING && ioctl(tun->queues[0], TUNSETOFFLOAD, wishes[wish].features) < 0)
 		wish++;
-	if (wish == 3)
+	if (wish == NOTHING)
 		(void)ioctl(tun->queues[0], TUNSETOFFLOAD, 0);
-	if (tun->has_vnet_header && wish > 0)
-		log_info("the kernel gives tunnel interface %s no %s offload: slower, not less",
-			 tun->name, wish > 1 ? "segmentation" : "ECN segmentation");
+	if (tun->has_vnet_header)
+		tun->offload_gap = wishes[wish].gap;
 	return true;
 }
 
-static bool open_first_queue(struct tun_interface *tun, bool offload, bool exists)
+static bool open_first_queue(struct tun_interface *tun, bool offload, bool exists,
+			     struct tun_failure *failure)
 {
-	int probe = open_device();
+	int probe = open_device(failure);
 	short flags;
 
 	if (probe < 0)
@@ -144,40 +134,36 @@ static bool open_first_queue(struct tun_interface *tun, bool offload, bool exist
 	flags = queue_flags(probe, offload);
 	close(probe);
 	tun->has_vnet_header = (flags & IFF_VNET_HDR) != 0;
-	if (!attach_queue(tun, exists ? flags : (short)(flags | (short)IFF_TUN_EXCL)))
+	if (!attach_queue(tun, exists ? flags : (short)(flags | (short)IFF_TUN_EXCL), failure))
 		return false;
 	tun->is_made = !exists;
-	if (!exists || is_only_holder(tun))
+	if (!exists || is_only_holder(tun, failure))
 		return true;
 	/* only the queue: offloads and steering are the other process's now */
 	close(tun->queues[--tun->queue_count]);
 	return false;
 }
 
-static bool open_other_queues(struct tun_interface *tun, size_t queues)
+static bool open_other_queues(struct tun_interface *tun, size_t queues, struct tun_failure *failure)
 {
 	short flags = IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE;
-	int error;
 
 	if (queues == 1)
 		return true;
-	error = tun_steering_attach(tun->queues[0]);
-	if (error < 0) {
-		log_warning("flows cannot be steered to queues (%s; CAP_BPF may be missing): one "
-			    "queue and one worker",
-			    strerror(-error));
+	tun->steering_error = -tun_steering_attach(tun->queues[0]);
+	if (tun->steering_error != 0)
 		return true;
-	}
 	if (tun->has_vnet_header)
 		flags |= IFF_VNET_HDR;
 	while (tun->queue_count < queues) {
-		if (!attach_queue(tun, flags))
+		if (!attach_queue(tun, flags, failure))
 			return false;
 	}
 	return true;
 }
 
-bool tun_interface_open(struct tun_interface *tun, const char *name, size_t queues, bool offload)
+bool tun_interface_open(struct tun_interface *tun, const char *name, size_t queues, bool offload,
+			struct tun_failure *failure)
 {
 	struct link_state state;
 	int error;
@@ -185,23 +171,20 @@ bool tun_interface_open(struct tun_interface *tun, const char *name, size_t queu
 	memset(tun, 0, sizeof(*tun));
 	snprintf(tun->name, sizeof(tun->name), "%s", name);
 	error = link_read(name, &state);
-	if (error < 0) {
-		log_error("cannot read interface %s: %s", name, strerror(-error));
+	if (error < 0)
+		return fail(failure, TUN_CANNOT_BE_READ, -error);
+	if (state.ifindex != 0 && !may_take_over(&state.tun, failure))
 		return false;
-	}
-	if (state.index != 0 && !may_take_over(name, &state.tun))
-		return false;
-	if (!open_first_queue(tun, offload, state.index != 0) || !open_other_queues(tun, queues) ||
-	    !negotiate_offload(tun)) {
+	if (!open_first_queue(tun, offload, state.ifindex != 0, failure) ||
+	    !open_other_queues(tun, queues, failure) || !negotiate_offload(tun, failure)) {
 		tun_interface_close(tun);
 		return false;
 	}
-	if (link_read(name, &state) < 0 || state.index == 0) {
-		log_error("tunnel interface %s vanished while it was being set up", name);
+	if (link_read(name, &state) < 0 || state.ifindex == 0) {
 		tun_interface_close(tun);
-		return false;
+		return fail(failure, TUN_HAS_VANISHED, 0);
 	}
-	tun->index = state.index;
+	tun->ifindex = state.ifindex;
 	return true;
 }
 

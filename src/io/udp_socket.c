@@ -1,7 +1,6 @@
 /* The UDP sockets; see udp_socket.h for the theory of operation. */
 #include "io/udp_socket.h"
 
-#include "base/log.h"
 #include "base/socket_address.h"
 
 #include <errno.h>
@@ -21,17 +20,6 @@ enum {
 	RECEIVE_BUFFER_SIZE = 8 * 1024 * 1024,
 };
 
-struct udp_socket_settings udp_socket_settings_of(const struct options *options)
-{
-	return (struct udp_socket_settings){
-		.device = options->bind_to_interface,
-		.port = (uint16_t)options->listen_port,
-		.port_each = options->port_per_worker,
-		.fwmark = options->fwmark,
-		.offload = options->offload,
-	};
-}
-
 static int set_option(int fd, int level, int name, int value)
 {
 	return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
@@ -45,23 +33,22 @@ static void set_buffer(int fd, int forced, int limited, int size)
 }
 
 /* The kernel grants twice of what is asked for, or of its limit. */
-static void report_cap(int fd, int name, int wanted, const char *what, const char *limit)
+static int granted_buffer(int fd, int name, int wanted)
 {
-	int granted = 0;
+	int granted;
 	socklen_t size = sizeof(granted);
 
-	if (getsockopt(fd, SOL_SOCKET, name, &granted, &size) < 0 || granted / 2 >= wanted)
-		return;
-	log_warning(
-		"the system limits the UDP %s buffer to %d of %d bytes: allow more with 'sysctl "
-		"-w %s=%d', or give the program CAP_NET_ADMIN",
-		what, granted / 2, wanted, limit, wanted);
+	return getsockopt(fd, SOL_SOCKET, name, &granted, &size) < 0 ? wanted : granted / 2;
 }
 
-void udp_socket_log_limits(int fd)
+struct udp_socket_buffers udp_socket_buffers_of(int fd)
 {
-	report_cap(fd, SO_RCVBUF, RECEIVE_BUFFER_SIZE, "receive", "net.core.rmem_max");
-	report_cap(fd, SO_SNDBUF, SEND_BUFFER_SIZE, "send", "net.core.wmem_max");
+	return (struct udp_socket_buffers){
+		.receive = granted_buffer(fd, SO_RCVBUF, RECEIVE_BUFFER_SIZE),
+		.receive_wanted = RECEIVE_BUFFER_SIZE,
+		.send = granted_buffer(fd, SO_SNDBUF, SEND_BUFFER_SIZE),
+		.send_wanted = SEND_BUFFER_SIZE,
+	};
 }
 
 int udp_socket_bind_to_device(int fd, const char *device, uint32_t fwmark)

@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 
 struct address_query {
-	unsigned index;
+	unsigned ifindex;
 	struct link_addresses *addresses;
 };
 
@@ -28,18 +28,18 @@ static int collect_address(const struct nlmsghdr *message, void *argument)
 	struct ip_prefix *prefix;
 
 	/* the kernel may list other interfaces' addresses too */
-	if (info->ifa_index != query->index || addresses->count == LINK_MAX_ADDRESSES)
+	if (info->ifa_index != query->ifindex || addresses->count == LINK_MAX_ADDRESSES)
 		return MNL_CB_OK;
 	prefix = &addresses->prefixes[addresses->count++];
 	prefix->length = (uint8_t)(IPV4_MAPPED_BITS + info->ifa_prefixlen);
 	return mnl_attr_parse(message, sizeof(*info), read_local_address, &prefix->address);
 }
 
-int link_read_addresses(unsigned index, struct link_addresses *addresses)
+int link_read_addresses(unsigned ifindex, struct link_addresses *addresses)
 {
 	char buffer[512];
 	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-	struct address_query query = {index, addresses};
+	struct address_query query = {ifindex, addresses};
 	struct ifaddrmsg *info;
 
 	addresses->count = 0;
@@ -47,11 +47,11 @@ int link_read_addresses(unsigned index, struct link_addresses *addresses)
 	request->nlmsg_flags = NLM_F_DUMP;
 	info = mnl_nlmsg_put_extra_header(request, sizeof(*info));
 	info->ifa_family = AF_INET;
-	info->ifa_index = index;
+	info->ifa_index = ifindex;
 	return rtnetlink_talk(request, collect_address, &query);
 }
 
-static int change_address(unsigned index, const struct ip_prefix *address, uint16_t type,
+static int change_address(unsigned ifindex, const struct ip_prefix *address, uint16_t type,
 			  uint16_t flags)
 {
 	char buffer[512];
@@ -65,23 +65,23 @@ static int change_address(unsigned index, const struct ip_prefix *address, uint1
 	info->ifa_family = AF_INET;
 	info->ifa_prefixlen = (uint8_t)(address->length - IPV4_MAPPED_BITS);
 	info->ifa_scope = RT_SCOPE_UNIVERSE;
-	info->ifa_index = index;
+	info->ifa_index = ifindex;
 	mnl_attr_put_u32(request, IFA_LOCAL, ipv4);
 	mnl_attr_put_u32(request, IFA_ADDRESS, ipv4);
 	return rtnetlink_talk(request, NULL, NULL);
 }
 
-int link_add_address(unsigned index, const struct ip_prefix *address)
+int link_add_address(unsigned ifindex, const struct ip_prefix *address)
 {
-	return change_address(index, address, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
+	return change_address(ifindex, address, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
 }
 
-int link_remove_address(unsigned index, const struct ip_prefix *address)
+int link_remove_address(unsigned ifindex, const struct ip_prefix *address)
 {
-	return change_address(index, address, RTM_DELADDR, 0);
+	return change_address(ifindex, address, RTM_DELADDR, 0);
 }
 
-static int change_route(unsigned index, const struct ip_prefix *prefix, uint16_t type,
+static int change_route(unsigned ifindex, const struct ip_prefix *prefix, uint16_t type,
 			uint16_t flags)
 {
 	char buffer[512];
@@ -99,18 +99,18 @@ static int change_route(unsigned index, const struct ip_prefix *prefix, uint16_t
 	route->rtm_scope = RT_SCOPE_LINK;
 	route->rtm_type = RTN_UNICAST;
 	mnl_attr_put_u32(request, RTA_DST, ip_address_ipv4(&network));
-	mnl_attr_put_u32(request, RTA_OIF, index);
+	mnl_attr_put_u32(request, RTA_OIF, ifindex);
 	return rtnetlink_talk(request, NULL, NULL);
 }
 
-int link_add_route(unsigned index, const struct ip_prefix *prefix)
+int link_add_route(unsigned ifindex, const struct ip_prefix *prefix)
 {
-	return change_route(index, prefix, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+	return change_route(ifindex, prefix, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
 }
 
-int link_remove_route(unsigned index, const struct ip_prefix *prefix)
+int link_remove_route(unsigned ifindex, const struct ip_prefix *prefix)
 {
-	return change_route(index, prefix, RTM_DELROUTE, 0);
+	return change_route(ifindex, prefix, RTM_DELROUTE, 0);
 }
 
 static int read_route_device(const struct nlattr *attribute, void *argument)
@@ -130,12 +130,12 @@ unsigned link_route_to(const struct ip_address *address)
 	char buffer[512];
 	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
 	struct rtmsg *route;
-	unsigned index = 0;
+	unsigned ifindex = 0;
 
 	request->nlmsg_type = RTM_GETROUTE;
 	route = mnl_nlmsg_put_extra_header(request, sizeof(*route));
 	route->rtm_family = AF_INET;
 	route->rtm_dst_len = 32;
 	mnl_attr_put_u32(request, RTA_DST, ip_address_ipv4(address));
-	return rtnetlink_talk(request, read_route, &index) < 0 ? 0 : index;
+	return rtnetlink_talk(request, read_route, &ifindex) < 0 ? 0 : ifindex;
 }

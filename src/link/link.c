@@ -65,7 +65,7 @@ static int read_link(const struct nlmsghdr *message, void *argument)
 	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
 	struct link_state *state = argument;
 
-	state->index = (unsigned)info->ifi_index;
+	state->ifindex = (unsigned)info->ifi_index;
 	state->is_up = (info->ifi_flags & IFF_UP) != 0;
 	return mnl_attr_parse(message, sizeof(*info), read_link_attribute, state);
 }
@@ -127,7 +127,7 @@ int link_set_up(const char *name)
 	return interface_ioctl(name, SIOCSIFFLAGS, &request);
 }
 
-int link_set_gso_max_size(unsigned index, uint32_t size)
+int link_set_gso_max_size(unsigned ifindex, uint32_t size)
 {
 	char buffer[256];
 	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
@@ -136,7 +136,7 @@ int link_set_gso_max_size(unsigned index, uint32_t size)
 	request->nlmsg_type = RTM_NEWLINK;
 	link = mnl_nlmsg_put_extra_header(request, sizeof(*link));
 	link->ifi_family = AF_UNSPEC;
-	link->ifi_index = (int)index;
+	link->ifi_index = (int)ifindex;
 	mnl_attr_put_u32(request, IFLA_GSO_MAX_SIZE, size);
 	return rtnetlink_talk(request, NULL, NULL);
 }

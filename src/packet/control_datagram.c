@@ -21,7 +21,7 @@ enum control_header_verdict control_header_parse(const uint8_t *bytes, size_t av
 	if (load_be16(bytes + CONTROL_TOTAL_LENGTH) != total_length)
 		return CONTROL_HEADER_BAD_LENGTH;
 	header->type = bytes[CONTROL_TYPE];
-	memcpy(header->own, bytes + CONTROL_OWN, CONTROL_OWN_SIZE);
+	memcpy(header->specific, bytes + CONTROL_SPECIFIC, CONTROL_SPECIFIC_SIZE);
 	header->total_length = (uint16_t)total_length;
 	return CONTROL_HEADER_OK;
 }
@@ -32,6 +32,6 @@ void control_header_build(const struct control_header *header, uint8_t *bytes)
 	store_be16(bytes + CONTROL_MAGIC, CONTROL_MAGIC_VALUE);
 	bytes[CONTROL_VERSION] = CONTROL_VERSION_VALUE;
 	bytes[CONTROL_TYPE] = header->type;
-	memcpy(bytes + CONTROL_OWN, header->own, CONTROL_OWN_SIZE);
+	memcpy(bytes + CONTROL_SPECIFIC, header->specific, CONTROL_SPECIFIC_SIZE);
 	store_be16(bytes + CONTROL_TOTAL_LENGTH, header->total_length);
 }

@@ -1,26 +1,33 @@
-/*
- * From UDP to the tunnel interface: a batch of messages is received, taken apart into segments,
- * coalesced, and written. What the interface does not take stays where it is, and nothing more is
- * received until it does.
- */
+/* From UDP to the tunnel interface; see inbound.h for the theory of operation. */
+#include "worker/inbound.h"
+
 #include "base/clock.h"
 #include "io/tun_interface.h"
-#include "packet/decapsulate.h"
-#include "worker/worker_state.h"
+#include "worker/new_entries.h"
 
 #include <errno.h>
 
-static void count_written(struct worker *worker, const struct inbound_packet *packet)
+static const enum counter refusal_counter[] = {
+	[ADMISSION_HAS_NO_TUNNEL_ADDRESS] = COUNTER_discard_in_no_address,
+	[ADMISSION_HAS_NO_ROOM] = COUNTER_discard_in_refused,
+	[ADMISSION_IS_UNSOLICITED] = COUNTER_discard_in_unsolicited,
+};
+
+static void count(struct inbound *inbound, enum counter counter, uint64_t amount)
 {
-	count(worker, COUNTER_in_packets, 1);
+	counter_add(inbound->counters, counter, amount);
+}
+
+static void count_written(struct inbound *inbound, const struct inbound_packet *packet)
+{
+	count(inbound, COUNTER_in_packets, 1);
 	if (packet->segments > 1)
-		count(worker, COUNTER_in_super_packets, 1);
+		count(inbound, COUNTER_in_super_packets, 1);
 }
 
 /* Writes the batch. Returns false, with the rest kept, when the tunnel interface is full. */
-static bool flush(struct worker *worker)
+static bool flush(struct inbound *inbound)
 {
-	struct inbound *inbound = &worker->inbound;
 	struct inbound_batch *batch = &inbound->batch;
 
 	for (; inbound->next_packet < batch->packet_count; inbound->next_packet++) {
@@ -30,20 +37,20 @@ static bool flush(struct worker *worker)
 		int error;
 
 		do
-			error = tun_write(worker->queue, iov, pieces);
+			error = tun_write(inbound->queue, iov, pieces);
 		while (error == -EINTR);
 		if (error == -EAGAIN) {
 			if (!inbound->is_blocked)
-				count(worker, COUNTER_backpressure_tun, 1);
+				count(inbound, COUNTER_backpressure_tun, 1);
 			inbound->is_blocked = true;
 			return false;
 		}
 		if (error == 0)
-			count_written(worker, packet);
+			count_written(inbound, packet);
 		else if (error == -EIO || error == -EBADFD)
-			count(worker, COUNTER_discard_in_tunnel_down, packet->segments);
+			count(inbound, COUNTER_discard_in_tunnel_down, packet->segments);
 		else
-			count(worker, COUNTER_discard_in_write_error, packet->segments);
+			count(inbound, COUNTER_discard_in_write_error, packet->segments);
 	}
 	inbound->is_blocked = false;
 	inbound->next_packet = 0;
@@ -51,217 +58,202 @@ static bool flush(struct worker *worker)
 	return true;
 }
 
-static void note_obtained(struct worker *worker, enum obtain_result result)
-{
-	struct notices *notices = &worker->forwarding->notices;
-
-	switch (result) {
-	case ENTRY_MADE_IN_QUARANTINE:
-		count(worker, COUNTER_quarantine_cut_short, 1);
-		/* fall through */
-	case ENTRY_MADE:
-		count(worker, COUNTER_connections_made, 1);
-		if (worker->forwarding->options->log_peers)
-			notices_raise(notices, NOTICE_NEWCOMER);
-		break;
-	case ENTRY_REFUSED:
-		count(worker, COUNTER_connections_refused, 1);
-		notices_raise(notices, NOTICE_PEER_REFUSED);
-		break;
-	default:
-		return;
-	}
-	if (connection_store_wants_spares(worker->forwarding->store))
-		notices_raise(notices, NOTICE_RESERVE_LOW);
-}
-
-/* Rule R2: the peer's entry, made if there is none. Fills the source of its packets. */
-static enum counter admit_peer(struct worker *worker, const struct received_message *message,
-			       struct peer_entry **connection, struct ip_address *source)
-{
-	enum obtain_result result;
-
-	const struct peer peer = {message->from, worker->own_port};
-
-	*connection = connection_store_obtain(worker->forwarding->store, &peer,
-					      &message->own_address, worker->now, &result);
-	note_obtained(worker, result);
-	if (*connection == NULL)
-		return result == ENTRY_HAS_NO_POOL ? COUNTER_discard_in_no_address
-						   : COUNTER_discard_in_refused;
-	peer_entry_refresh(&(*connection)->last_received, worker->now);
-	*source = (*connection)->tunnel_address;
-	return COUNTER_COUNT;
-}
-
-/* Rule R1: endpoint mode takes datagrams from any source, or only from those it sent to. */
-static enum counter admit_source(struct worker *worker, const struct received_message *message,
-				 struct peer_entry **connection, struct ip_address *source)
-{
-	const struct options *options = worker->forwarding->options;
-
-	const struct peer peer = {message->from, worker->own_port};
-
-	*connection = connection_store_find_peer(worker->forwarding->store, &peer);
-	*source = message->from.address;
-	if (options->solicited_only &&
-	    (*connection == NULL ||
-	     seconds_since(atomic_load_explicit(&(*connection)->last_sent, memory_order_relaxed),
-			   worker->now) > options->connection_timeout))
-		return COUNTER_discard_in_unsolicited;
-	if (*connection != NULL)
-		peer_entry_refresh(&(*connection)->last_received, worker->now);
-	return COUNTER_COUNT;
-}
-
-/*
- * Decides whether a message with TCP segments or keepalives in it is taken.
- * Returns COUNTER_COUNT, or the reason why not.
- */
-static enum counter admit(struct worker *worker, const struct received_message *message,
-			  struct peer_entry **connection, struct inbound_origin *origin)
-{
-	struct forwarding *forwarding = worker->forwarding;
-	uint32_t tunnel_address = atomic_load_explicit(&forwarding->tunnel_address,
-						       memory_order_relaxed);
-
-	origin->destination = ip_address_from_ipv4(tunnel_address);
-	origin->udp_port = message->from.port;
-	origin->tos = message->tos;
-	if (tunnel_address == 0)
-		return COUNTER_discard_in_no_address;
-	if (options_server_mode(forwarding->options))
-		return admit_peer(worker, message, connection, &origin->source);
-	return admit_source(worker, message, connection, &origin->source);
-}
-
 /* One message on its way through. */
 struct passage {
-	struct received_message message;
-	struct inbound_origin origin;
-	size_t origin_number;          /* in the batch */
-	struct peer_entry *connection; /* NULL in endpoint mode for an unknown source */
-	bool is_judged;                /* admit() was asked */
-	enum counter refusal;          /* its answer */
+	const struct received_message *message;
+	const struct round *round;
+	bool is_judged; /* admission was asked for */
+	struct admission admission;
+	size_t origin; /* number of it, of the batch */
+	struct carried carried;
 };
 
-static void count_segment(struct worker *worker, const struct passage *passage, size_t length)
+static void judge(struct inbound *inbound, struct passage *passage)
 {
-	struct peer_entry *connection = passage->connection;
+	const struct received_message *message = passage->message;
+	const struct arrival arrival = {message->from, message->own_address, inbound->own_port};
+	struct admission *admission = &passage->admission;
 
-	count(worker, COUNTER_in_segments, 1);
-	count(worker, COUNTER_in_bytes, length);
-	if (connection == NULL)
+	peers_admit(inbound->peers, &arrival, passage->round->seconds, admission);
+	new_entries_note(inbound->peers, admission->obtained, admission->wants_spares,
+			 inbound->counters, inbound->notices);
+	passage->is_judged = true;
+	if (admission->verdict != ADMITTED)
 		return;
-	peer_entry_refresh(&connection->last_tcp, worker->now);
-	if (worker->forwarding->options->log_peers)
-		atomic_fetch_add_explicit(
-			&connection_store_record(worker->forwarding->store, connection)->bytes_in,
-			length, memory_order_relaxed);
+	passage->origin = inbound_batch_origin(&inbound->batch,
+					       &(const struct inbound_origin){
+						       .source = admission->source,
+						       .destination = admission->destination,
+						       .udp_port = message->from.port,
+						       .tos = message->tos,
+					       });
 }
 
-/* Takes in one datagram. Returns false, to be called again, when the tunnel interface is full. */
-static bool take_datagram(struct worker *worker, struct passage *passage, const uint8_t *payload,
-			  size_t length)
+/* A control datagram goes to the control thread; what does not fit is counted. */
+static void hand_over(struct inbound *inbound, const struct received_message *message,
+		      const uint8_t *payload, size_t length)
 {
-	struct inbound_batch *batch = &worker->inbound.batch;
-	enum payload_kind kind = payload_classify(payload, length);
+	struct control_record *record = ring_slot(inbound->to_control);
 
-	if (kind == PAYLOAD_IS_MALFORMED || kind == PAYLOAD_IS_CONTROL) {
-		count(worker,
-		      kind == PAYLOAD_IS_CONTROL ? COUNTER_discard_in_control
-						 : COUNTER_discard_in_malformed,
-		      1);
-		return true;
+	if (record == NULL) {
+		count(inbound, COUNTER_discard_in_control_overflow, 1);
+		return;
 	}
-	if (!passage->is_judged) {
-		passage->refusal = admit(worker, &passage->message, &passage->connection,
-					 &passage->origin);
-		passage->is_judged = true;
-		if (passage->refusal == COUNTER_COUNT)
-			passage->origin_number = inbound_batch_origin(batch, &passage->origin);
-	}
-	if (passage->refusal != COUNTER_COUNT) {
-		count(worker, passage->refusal, 1);
-		return true;
-	}
-	if (kind == PAYLOAD_IS_KEEPALIVE) {
-		count(worker, COUNTER_in_keepalives, 1);
-		return true;
-	}
-	if (!decapsulate(batch, payload, length, passage->origin_number)) {
-		if (!flush(worker))
+	if (inbound->received_at == 0)
+		inbound->received_at = monotonic_nanoseconds();
+	control_record_fill(record, payload, length, &message->from, &message->own_address,
+			    inbound->own_port, inbound->worker, inbound->received_at);
+	ring_push(inbound->to_control);
+}
+
+/* Takes in a TCP segment. Returns false, to be called again, when the tunnel interface is full. */
+static bool take_segment(struct inbound *inbound, struct passage *passage, const uint8_t *payload,
+			 size_t length)
+{
+	if (!decapsulate(&inbound->batch, payload, length, passage->origin)) {
+		if (!flush(inbound))
 			return false;
 		/* an empty batch takes every segment */
-		(void)decapsulate(batch, payload, length, passage->origin_number);
+		(void)decapsulate(&inbound->batch, payload, length, passage->origin);
 	}
-	count_segment(worker, passage, length);
+	passage->carried.segments++;
+	passage->carried.bytes += length;
 	return true;
 }
 
-/* Takes in the next message, or goes on with it. Returns false when the interface is full. */
-static bool take_message(struct worker *worker)
+/* Takes in one datagram. Returns false, to be called again, when the tunnel interface is full. */
+static bool take_datagram(struct inbound *inbound, struct passage *passage, const uint8_t *payload,
+			  size_t length)
 {
-	struct inbound *inbound = &worker->inbound;
-	struct passage passage = {0};
-	const struct received_message *message = &passage.message;
+	enum payload_kind kind = payload_classify(payload, length);
 
-	udp_received_message(&inbound->receiver, inbound->next_message, &passage.message);
-	if (message->is_truncated) {
-		count(worker, COUNTER_discard_in_truncated, 1);
+	if (kind == PAYLOAD_IS_MALFORMED) {
+		count(inbound, COUNTER_discard_in_malformed, 1);
 		return true;
 	}
-	/* RFC 768: no port, so nobody that could be answered */
-	if (message->from.port == 0) {
-		count(worker, COUNTER_discard_in_malformed, 1);
+	if (kind == PAYLOAD_IS_CONTROL) {
+		hand_over(inbound, passage->message, payload, length);
 		return true;
 	}
+	if (!passage->is_judged)
+		judge(inbound, passage);
+	if (passage->admission.verdict != ADMITTED) {
+		count(inbound, refusal_counter[passage->admission.verdict], 1);
+		return true;
+	}
+	if (kind == PAYLOAD_IS_KEEPALIVE) {
+		count(inbound, COUNTER_in_keepalives, 1);
+		return true;
+	}
+	return take_segment(inbound, passage, payload, length);
+}
+
+/* Counts what the message brought so far, once for all of it. */
+static void count_carried(struct inbound *inbound, const struct passage *passage)
+{
+	const struct carried *carried = &passage->carried;
+	struct peer_entry *entry = passage->admission.entry;
+	struct peer_record *record;
+
+	if (carried->segments == 0)
+		return;
+	count(inbound, COUNTER_in_segments, carried->segments);
+	count(inbound, COUNTER_in_bytes, carried->bytes);
+	inbound->carried.segments += carried->segments;
+	inbound->carried.bytes += carried->bytes;
+	if (entry == NULL)
+		return;
+	peers_note_tcp(entry, passage->round->seconds);
+	record = connection_store_record(inbound->peers->store, entry);
+	if (record != NULL)
+		atomic_fetch_add_explicit(&record->bytes_in, carried->bytes, memory_order_relaxed);
+}
+
+/* Takes in the message's datagrams from `next_offset` on; false: the tunnel interface is full. */
+static bool take_datagrams(struct inbound *inbound, struct passage *passage)
+{
+	const struct received_message *message = passage->message;
+
 	do {
 		size_t length = message->length - inbound->next_offset;
 
 		if (length > message->datagram_size)
 			length = message->datagram_size;
-		if (!take_datagram(worker, &passage, message->payload + inbound->next_offset,
+		if (!take_datagram(inbound, passage, message->payload + inbound->next_offset,
 				   length))
 			return false;
 		inbound->next_offset += length;
 	} while (inbound->next_offset < message->length);
-	count(worker, COUNTER_in_messages, 1);
-	if (message->length > message->datagram_size)
-		count(worker, COUNTER_in_gro_messages, 1);
+	return true;
+}
+
+/* Takes in the next message, or goes on with it. Returns false when the interface is full. */
+static bool take_message(struct inbound *inbound, const struct round *round)
+{
+	struct received_message message;
+	struct passage passage;
+	bool is_through;
+
+	udp_received_message(&inbound->receiver, inbound->next_message, &message);
+	if (message.is_truncated) {
+		count(inbound, COUNTER_discard_in_truncated, 1);
+		return true;
+	}
+	/* RFC 768: no port, so nobody that could be answered */
+	if (message.from.port == 0) {
+		count(inbound, COUNTER_discard_in_malformed, 1);
+		return true;
+	}
+	passage.message = &message;
+	passage.round = round;
+	passage.is_judged = false;
+	passage.carried = (struct carried){0};
+	is_through = take_datagrams(inbound, &passage);
+	count_carried(inbound, &passage);
+	if (!is_through)
+		return false;
+	count(inbound, COUNTER_in_messages, 1);
+	if (message.length > message.datagram_size)
+		count(inbound, COUNTER_in_gro_messages, 1);
 	return true;
 }
 
 /* Takes in the messages that were received. Returns false when the tunnel interface is full. */
-static bool take_messages(struct worker *worker)
+static bool take_messages(struct inbound *inbound, const struct round *round)
 {
-	struct inbound *inbound = &worker->inbound;
-
 	for (; inbound->next_message < inbound->message_count; inbound->next_message++) {
-		if (!take_message(worker))
+		if (!take_message(inbound, round))
 			return false;
 		inbound->next_offset = 0;
 	}
 	return true;
 }
 
-void inbound_run(struct worker *worker)
+/* Returns false when there is nothing, or an error that poll() shows again. */
+static bool receive(struct inbound *inbound, int socket)
 {
-	struct inbound *inbound = &worker->inbound;
+	int received = udp_receive(&inbound->receiver, socket);
 
-	if (inbound->is_blocked && !flush(worker))
-		return;
-	if (inbound->next_message == inbound->message_count) {
-		int received = udp_receive(&inbound->receiver, worker->socket);
+	if (received <= 0)
+		return false;
+	count(inbound, COUNTER_in_calls, 1);
+	inbound->message_count = (size_t)received;
+	inbound->next_message = 0;
+	inbound->next_offset = 0;
+	inbound->received_at = 0;
+	return true;
+}
 
-		/* nothing there, or an error that poll() shows again */
-		if (received <= 0)
-			return;
-		count(worker, COUNTER_in_calls, 1);
-		inbound->message_count = (size_t)received;
-		inbound->next_message = 0;
-		inbound->next_offset = 0;
-	}
-	if (take_messages(worker))
-		(void)flush(worker);
+struct carried inbound_run(struct inbound *inbound, int socket, const struct round *round)
+{
+	inbound->carried = (struct carried){0};
+	if (inbound->is_blocked && !flush(inbound))
+		return inbound->carried;
+	if (inbound->next_message == inbound->message_count && !receive(inbound, socket))
+		return inbound->carried;
+	if (take_messages(inbound, round))
+		(void)flush(inbound);
+	/* once for all that this batch handed over */
+	ring_wake(inbound->to_control);
+	return inbound->carried;
 }

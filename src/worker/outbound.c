@@ -1,12 +1,8 @@
-/*
- * From the tunnel interface to UDP: packets are read into an arena until it is full or nothing is
- * left to read, cut into segments, and sent together. What the socket does not take stays where it
- * is, and nothing more is read until it does.
- */
+/* From the tunnel interface to UDP; see outbound.h for the theory of operation. */
+#include "worker/outbound.h"
+
 #include "io/tun_interface.h"
-#include "packet/encapsulate.h"
-#include "packet/icmp_error.h"
-#include "worker/worker_state.h"
+#include "worker/new_entries.h"
 
 #include <errno.h>
 
@@ -19,21 +15,41 @@ static const enum counter verdict_counter[] = {
 	[PACKET_HAS_BAD_TCP_HEADER] = COUNTER_discard_out_malformed_tcp,
 };
 
-static void count_totals(struct worker *worker, const struct send_totals *totals)
+static void count(struct outbound *outbound, enum counter counter, uint64_t amount)
 {
-	count(worker, COUNTER_out_calls, totals->calls);
-	count(worker, COUNTER_out_messages, totals->messages);
-	count(worker, COUNTER_out_gso_messages, totals->gso_messages);
-	count(worker, COUNTER_out_segments, totals->segments);
-	count(worker, COUNTER_out_bytes, totals->bytes);
-	count(worker, COUNTER_gso_fallbacks, totals->gso_fallbacks);
+	counter_add(outbound->counters, counter, amount);
+}
+
+static void reject(struct outbound *outbound, const struct round *round, const uint8_t *packet,
+		   enum icmp_unreachable_code code, size_t mtu)
+{
+	reject_packet(&outbound->rejecter, packet, ICMP_QUOTED_SIZE, code, (uint32_t)mtu,
+		      round->seconds);
+}
+
+static void count_totals(struct outbound *outbound, const struct send_totals *totals)
+{
+	count(outbound, COUNTER_out_calls, totals->calls);
+	count(outbound, COUNTER_out_messages, totals->messages);
+	count(outbound, COUNTER_out_gso_messages, totals->gso_messages);
+	count(outbound, COUNTER_out_segments, totals->segments);
+	count(outbound, COUNTER_out_bytes, totals->bytes);
+	count(outbound, COUNTER_gso_fallbacks, totals->gso_fallbacks);
+	outbound->carried.segments += totals->segments;
+	outbound->carried.bytes += totals->bytes;
+	if (totals->gso_given_up == 0)
+		return;
+	atomic_store_explicit(&outbound->notices->gso_error, totals->gso_given_up,
+			      memory_order_relaxed);
+	notices_raise(outbound->notices, NOTICE_GSO_GIVEN_UP);
 }
 
 /* Tells each packet that a refused message was made of how much the path takes. */
-static void reject_too_big(struct worker *worker, const struct send_failure *failure)
+static void reject_too_big(struct outbound *outbound, const struct send_failure *failure,
+			   const struct round *round)
 {
-	const struct outbound_segment *segments = worker->outbound.batch.segments;
-	uint32_t mtu = path_mtu(&worker->path_mtu, &failure->destination.address, worker->now);
+	const struct outbound_segment *segments = outbound->batch.segments;
+	uint32_t mtu = path_mtu(&outbound->path_mtu, &failure->destination.address, round->seconds);
 	const uint8_t *told = NULL;
 
 	if (mtu == 0 || outbound_outer_size(failure->segment_size) <= mtu)
@@ -42,66 +58,50 @@ static void reject_too_big(struct worker *worker, const struct send_failure *fai
 		const uint8_t *packet = segments[failure->first_segment + i].packet;
 
 		if (packet != told)
-			reject_packet(worker, packet, ICMP_QUOTED_SIZE,
-				      ICMP_CODE_FRAGMENTATION_NEEDED, outbound_inner_mtu(mtu));
+			reject(outbound, round, packet, ICMP_CODE_FRAGMENTATION_NEEDED,
+			       outbound_inner_mtu(mtu));
 		told = packet;
 	}
 }
 
-static void discard_failed(struct worker *worker, const struct send_failure *failure)
+static enum counter failure_counter(int error)
 {
-	enum counter counter = COUNTER_discard_out_send_error;
-
-	switch (failure->error) {
+	switch (error) {
 	case EMSGSIZE:
-		counter = COUNTER_discard_out_too_big;
-		reject_too_big(worker, failure);
-		break;
+		return COUNTER_discard_out_too_big;
 	case ENETUNREACH:
 	case EHOSTUNREACH:
 	case ENETDOWN:
 	case ENODEV:
 	case ENXIO:
 	case EADDRNOTAVAIL:
-		counter = COUNTER_discard_out_unreachable;
-		break;
+		return COUNTER_discard_out_unreachable;
 	case EPERM:
 	case EACCES:
-		counter = COUNTER_discard_out_refused_locally;
-		break;
+		return COUNTER_discard_out_refused_locally;
 	default:
-		break;
+		return COUNTER_discard_out_send_error;
 	}
-	count(worker, counter, failure->segments);
-}
-
-static void note_gso(struct worker *worker, const struct send_totals *totals)
-{
-	struct notices *notices = &worker->forwarding->notices;
-
-	if (totals->gso_given_up == 0)
-		return;
-	atomic_store_explicit(&notices->gso_error, totals->gso_given_up, memory_order_relaxed);
-	notices_raise(notices, NOTICE_GSO_GIVEN_UP);
 }
 
 /* Sends the batch. Returns false, with the rest kept, when the socket is full. */
-static bool flush(struct worker *worker)
+static bool flush(struct outbound *outbound, int socket, const struct round *round)
 {
-	struct outbound *outbound = &worker->outbound;
 	struct send_totals totals = {0};
 	struct send_failure failure;
 	enum send_outcome outcome;
 
-	while ((outcome = udp_send(&outbound->sender, worker->socket, &outbound->batch, &totals,
-				   &failure)) == SEND_HAS_FAILED)
-		discard_failed(worker, &failure);
-	count_totals(worker, &totals);
-	note_gso(worker, &totals);
+	while ((outcome = udp_send(&outbound->sender, socket, &outbound->batch, &totals,
+				   &failure)) == SEND_HAS_FAILED) {
+		if (failure.error == EMSGSIZE)
+			reject_too_big(outbound, &failure, round);
+		count(outbound, failure_counter(failure.error), failure.segments);
+	}
+	count_totals(outbound, &totals);
 	if (outcome == SEND_IS_BLOCKED) {
 		if (!outbound->is_blocked)
-			count(worker, COUNTER_backpressure_udp, 1);
-		standing_queue_blocked(&outbound->queue, worker->milliseconds);
+			count(outbound, COUNTER_backpressure_udp, 1);
+		standing_queue_blocked(&outbound->standing_queue, round->milliseconds);
 		outbound->is_blocked = true;
 		return false;
 	}
@@ -111,192 +111,179 @@ static bool flush(struct worker *worker)
 	return true;
 }
 
+/* Counts why a packet goes nowhere, and tells its sender what it can act on. */
+static void discard(struct outbound *outbound, const struct tunnel_packet *packet,
+		    const struct routing *routing, const struct round *round)
+{
+	switch (routing->verdict) {
+	case ROUTING_HAS_NO_TUNNEL_ADDRESS:
+		count(outbound, COUNTER_discard_out_no_address, packet->segments);
+		break;
+	case ROUTING_IS_TOO_BIG:
+		count(outbound, COUNTER_discard_out_too_big, packet->segments);
+		reject(outbound, round, packet->ip, ICMP_CODE_FRAGMENTATION_NEEDED,
+		       outbound_inner_size(routing->max_payload));
+		break;
+	case ROUTING_KNOWS_NO_DESTINATION:
+		count(outbound, COUNTER_discard_out_unknown_destination, 1);
+		reject(outbound, round, packet->ip, ICMP_CODE_HOST_UNREACHABLE, 0);
+		break;
+	case ROUTING_CANNOT_REMEMBER:
+		count(outbound, COUNTER_discard_out_not_remembered, packet->segments);
+		reject(outbound, round, packet->ip, ICMP_CODE_HOST_UNREACHABLE, 0);
+		break;
+	case ROUTING_HAS_LOST_ITS_PEER:
+		/* it may be back in a moment: its connections shall wait, not end */
+		count(outbound, COUNTER_discard_out_unreachable, packet->segments);
+		break;
+	case ROUTED:
+		break;
+	}
+}
+
 /* For --log-peers: what is sent to the peer, if nothing stops it later. */
-static void count_for_log(const struct worker *worker, const struct peer_entry *connection,
+static void count_for_log(const struct outbound *outbound, const struct peer_entry *entry,
 			  const struct tunnel_packet *packet)
 {
-	if (worker->forwarding->options->log_peers)
-		atomic_fetch_add_explicit(
-			&connection_store_record(worker->forwarding->store, connection)->bytes_out,
-			packet->data_length + packet->segments * packet->tcp_header_size,
-			memory_order_relaxed);
+	struct peer_record *record = connection_store_record(outbound->peers->store, entry);
+
+	if (record != NULL)
+		atomic_fetch_add_explicit(&record->bytes_out,
+					  packet->data_length +
+						  packet->segments * packet->tcp_header_size,
+					  memory_order_relaxed);
 }
 
-/* Server mode: the peer that holds the packet's destination. */
-static bool route_to_peer(struct worker *worker, const struct tunnel_packet *packet)
+/* Finds the packet's way. Returns false when it has none and was discarded. */
+static bool find_route(struct outbound *outbound, const struct round *round)
 {
-	struct datagram_route *route = &worker->outbound.route;
-	struct peer_entry *connection = connection_store_find_tunnel_address(
-		worker->forwarding->store, &packet->destination);
-	const struct destination *there;
+	const struct tunnel_packet *packet = &outbound->packet;
+	const struct departure departure = {
+		.destination = packet->destination,
+		.payload = tunnel_packet_segment_size(packet),
+		.own_port = outbound->own_port,
+	};
+	struct routing routing;
 
-	if (connection == NULL) {
-		count(worker, COUNTER_discard_out_unknown_destination, 1);
-		reject_packet(worker, packet->ip, packet->length, ICMP_CODE_HOST_UNREACHABLE, 0);
+	peers_route(outbound->peers, &departure, round->seconds, &routing);
+	new_entries_note(outbound->peers, routing.obtained, false, outbound->counters,
+			 outbound->notices);
+	if (routing.verdict != ROUTED) {
+		discard(outbound, packet, &routing, round);
 		return false;
 	}
-	there = peer_entry_destination(connection);
-	if (there == NULL) {
-		count(worker, COUNTER_discard_out_unreachable, packet->segments);
-		return false;
-	}
-	route->destination = there->peer.remote;
-	route->source = destination_own_address(there);
-	count_for_log(worker, connection, packet);
+	if (routing.entry != NULL)
+		count_for_log(outbound, routing.entry, packet);
+	outbound->route.destination = routing.destination;
+	outbound->route.source = routing.source;
+	outbound->route.tos = packet->tos;
 	return true;
 }
 
-/* Endpoint mode: the packet's own destination, which is remembered for keepalives. */
-static bool route_to_destination(struct worker *worker, const struct tunnel_packet *packet)
+/*
+ * Tells TCP to slow down when a queue stands: by a mark on this packet where both ends know ECN,
+ * else by a lost segment. Returns how many segments are dropped, from the first one on.
+ */
+static size_t shorten_standing_queue(struct outbound *outbound, const struct round *round)
 {
-	struct datagram_route *route = &worker->outbound.route;
-	enum obtain_result result;
-	struct peer_entry *connection;
-
-	struct peer peer = {.own_port = worker->own_port};
-
-	peer.remote.address = packet->destination;
-	peer.remote.port = htons((uint16_t)worker->forwarding->options->endpoint_port);
-	memset(route, 0, sizeof(*route));
-	route->destination = peer.remote;
-	connection = connection_store_obtain(worker->forwarding->store, &peer, NULL, worker->now,
-					     &result);
-	if (connection == NULL) {
-		count(worker, COUNTER_connections_refused, 1);
-		notices_raise(&worker->forwarding->notices, NOTICE_PEER_REFUSED);
-		/* carried all the same, only without keepalives; but no answer would be let in */
-		if (!worker->forwarding->options->solicited_only)
-			return true;
-		count(worker, COUNTER_discard_out_not_remembered, packet->segments);
-		reject_packet(worker, packet->ip, packet->length, ICMP_CODE_HOST_UNREACHABLE, 0);
-		return false;
+	if (outbound->packet.data_length == 0 ||
+	    !standing_queue_signal(&outbound->standing_queue, round->milliseconds))
+		return 0;
+	if (tunnel_packet_knows_ecn(&outbound->packet)) {
+		datagram_route_mark_ce(&outbound->route);
+		count(outbound, COUNTER_out_ce_marked, 1);
+		return 0;
 	}
-	if (result == ENTRY_MADE) {
-		count(worker, COUNTER_connections_made, 1);
-		if (worker->forwarding->options->log_peers)
-			notices_raise(&worker->forwarding->notices, NOTICE_NEWCOMER);
-	}
-	peer_entry_refresh(&connection->last_sent, worker->now);
-	peer_entry_refresh(&connection->last_tcp, worker->now);
-	count_for_log(worker, connection, packet);
-	return true;
+	count(outbound, COUNTER_discard_out_standing_queue, 1);
+	return 1;
 }
 
 /* Puts the rest of the current packet into the batch; false when the socket is full. */
-static bool encapsulate_rest(struct worker *worker)
+static bool encapsulate_rest(struct outbound *outbound, int socket, const struct round *round)
 {
-	struct outbound *outbound = &worker->outbound;
-
 	for (;;) {
 		outbound->next_segment += encapsulate(&outbound->batch, &outbound->packet,
 						      outbound->next_segment, &outbound->route);
-		if (outbound->next_segment == outbound->packet.segments)
+		outbound->has_rest = outbound->next_segment < outbound->packet.segments;
+		if (!outbound->has_rest)
 			return true;
-		if (!flush(worker))
+		if (!flush(outbound, socket, round))
 			return false;
 	}
 }
 
-/* Tells TCP to slow down: by a mark on this packet where both ends know ECN, else by a lost
- * segment. */
-static void signal_standing_queue(struct worker *worker)
+/* Forwards a TCP packet. Returns false when the socket is full. */
+static bool forward_packet(struct outbound *outbound, int socket, const struct round *round)
 {
-	struct outbound *outbound = &worker->outbound;
-
-	if (outbound->packet.data_length == 0 ||
-	    !standing_queue_signal(&outbound->queue, worker->milliseconds))
-		return;
-	if (tunnel_packet_knows_ecn(&outbound->packet)) {
-		datagram_route_mark_ce(&outbound->route);
-		count(worker, COUNTER_out_ce_marked, 1);
-		return;
-	}
-	outbound->next_segment = 1;
-	count(worker, COUNTER_discard_out_standing_queue, 1);
-}
-
-/* Begins a packet that was accepted. Returns false when the socket is full. */
-static bool forward_packet(struct worker *worker)
-{
-	struct forwarding *forwarding = worker->forwarding;
-	struct outbound *outbound = &worker->outbound;
-	struct tunnel_packet *packet = &outbound->packet;
-
-	outbound->next_segment = packet->segments; /* until it turns out that it is carried */
-	count(worker, COUNTER_out_packets, 1);
-	if (packet->segments > 1)
-		count(worker, COUNTER_out_super_packets, 1);
-	if (atomic_load_explicit(&forwarding->tunnel_address, memory_order_relaxed) == 0) {
-		count(worker, COUNTER_discard_out_no_address, packet->segments);
+	count(outbound, COUNTER_out_packets, 1);
+	if (outbound->packet.segments > 1)
+		count(outbound, COUNTER_out_super_packets, 1);
+	if (!find_route(outbound, round))
 		return true;
-	}
-	if (tunnel_packet_segment_size(packet) > forwarding->max_payload) {
-		count(worker, COUNTER_discard_out_too_big, packet->segments);
-		reject_packet(worker, packet->ip, packet->length, ICMP_CODE_FRAGMENTATION_NEEDED,
-			      (uint32_t)outbound_inner_size(forwarding->max_payload));
-		return true;
-	}
-	if (options_server_mode(forwarding->options) ? !route_to_peer(worker, packet)
-						     : !route_to_destination(worker, packet))
-		return true;
-	outbound->route.tos = packet->tos;
-	outbound->next_segment = 0;
-	signal_standing_queue(worker);
-	return encapsulate_rest(worker);
+	outbound->next_segment = shorten_standing_queue(outbound, round);
+	return encapsulate_rest(outbound, socket, round);
 }
 
 /* Takes in one packet as it was read. Returns false when the socket is full. */
-static bool take_packet(struct worker *worker, uint8_t *bytes, size_t length)
+static bool take_packet(struct outbound *outbound, uint8_t *bytes, size_t length, int socket,
+			const struct round *round)
 {
-	struct tunnel_packet *packet = &worker->outbound.packet;
-	enum packet_verdict verdict =
-		tunnel_packet_parse(bytes, length, worker->forwarding->with_vnet_header, packet);
+	enum packet_verdict verdict = tunnel_packet_parse(bytes, length, outbound->with_vnet_header,
+							  &outbound->packet);
 
 	if (verdict == PACKET_IS_TCP)
-		return forward_packet(worker);
-	count(worker, verdict_counter[verdict], 1);
+		return forward_packet(outbound, socket, round);
+	count(outbound, verdict_counter[verdict], 1);
 	if (verdict == PACKET_IS_NOT_TCP)
-		reject_packet(worker, packet->ip, packet->length, ICMP_CODE_PROTOCOL_UNREACHABLE,
-			      0);
+		reject_packet(&outbound->rejecter, outbound->packet.ip, outbound->packet.length,
+			      ICMP_CODE_PROTOCOL_UNREACHABLE, 0, round->seconds);
 	return true;
 }
 
 /* Reads until nothing is left or the arena is full. Returns false when the socket is full. */
-static bool read_packets(struct worker *worker)
+static bool read_packets(struct outbound *outbound, int socket, const struct round *round)
 {
-	struct outbound *outbound = &worker->outbound;
-
 	for (size_t packets = 0; packets < OUTBOUND_MAX_PACKETS; packets++) {
 		uint8_t *at = outbound->arena + outbound->arena_used;
 		ssize_t length;
 
 		if (outbound->arena_used + OUTBOUND_PACKET_ROOM > OUTBOUND_ARENA_SIZE)
 			return true;
-		length = tun_read(worker->queue, at, OUTBOUND_PACKET_ROOM);
+		length = tun_read(outbound->queue, at, OUTBOUND_PACKET_ROOM);
 		if (length < 0) {
 			/* nothing left; a queue that is gone shows in poll() */
-			standing_queue_emptied(&outbound->queue);
+			standing_queue_emptied(&outbound->standing_queue);
 			return true;
 		}
 		outbound->arena_used += ((size_t)length + 63) & ~(size_t)63;
-		if (!take_packet(worker, at, (size_t)length))
+		if (!take_packet(outbound, at, (size_t)length, socket, round))
 			return false;
 	}
 	return true;
 }
 
-void outbound_run(struct worker *worker)
+/* Goes on with what the socket did not take. Returns false when it is still full. */
+static bool resume(struct outbound *outbound, int socket, const struct round *round)
 {
-	struct outbound *outbound = &worker->outbound;
+	if (!flush(outbound, socket, round))
+		return false;
+	return !outbound->has_rest || encapsulate_rest(outbound, socket, round);
+}
 
-	if (outbound->is_blocked) {
-		if (!flush(worker))
-			return;
-		if (outbound->next_segment < outbound->packet.segments && !encapsulate_rest(worker))
-			return;
-	}
-	if (read_packets(worker) && flush(worker)) {
-		standing_queue_sent(&outbound->queue);
+struct carried outbound_run(struct outbound *outbound, int socket, const struct round *round)
+{
+	outbound->carried = (struct carried){0};
+	if (outbound->is_blocked && !resume(outbound, socket, round))
+		return outbound->carried;
+	if (read_packets(outbound, socket, round) && flush(outbound, socket, round)) {
+		standing_queue_sent(&outbound->standing_queue);
 		outbound->arena_used = 0;
 	}
+	return outbound->carried;
+}
+
+void outbound_renew(struct outbound *outbound, int path_mtu_socket)
+{
+	path_mtu_cache_init(&outbound->path_mtu, path_mtu_socket);
+	udp_sender_renew(&outbound->sender);
 }

@@ -1,97 +1,121 @@
 /* A worker's life; see worker.h for the theory of operation. */
-#include "worker/worker_state.h"
+#include "worker/worker.h"
 
 #include "base/clock.h"
+#include "base/rcu.h"
+#include "worker/busy_poll.h"
+#include "worker/inbound.h"
+#include "worker/outbound.h"
 
-#include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-enum { WATCH_WAKE, WATCH_SOCKET, WATCH_QUEUE, WATCH_COUNT };
+enum { WATCH_RING, WATCH_SOCKET, WATCH_QUEUE, WATCH_COUNT };
 
-static int open_path_mtu_socket(const struct forwarding *forwarding)
+/* Only the worker's own thread touches it, but for the atomic fields. */
+struct worker {
+	struct socket_record sockets;
+	struct ring *orders; /* new sockets; it also wakes */
+	struct notices *notices;
+	_Atomic bool is_stopping;
+	pthread_t thread;
+	struct busy_poll busy_poll;
+	struct counters counters;
+	struct inbound inbound;
+	struct outbound outbound;
+};
+
+static void init_inbound(struct worker *worker, const struct worker_settings *settings)
 {
-	return path_mtu_socket_open(forwarding->options->bind_to_interface,
-				    forwarding->options->fwmark);
+	struct inbound *inbound = &worker->inbound;
+
+	inbound->peers = settings->peers;
+	inbound->counters = &worker->counters;
+	inbound->notices = settings->notices;
+	inbound->to_control = &settings->channel->to_control;
+	inbound->queue = settings->queue;
+	inbound->worker = settings->number;
+	inbound->own_port = settings->own_port;
+	inbound_batch_init(&inbound->batch, settings->with_vnet_header);
 }
 
-struct worker *worker_create(struct forwarding *forwarding, size_t number, int queue, int socket)
+static void init_outbound(struct worker *worker, const struct worker_settings *settings)
+{
+	struct outbound *outbound = &worker->outbound;
+
+	outbound->peers = settings->peers;
+	outbound->counters = &worker->counters;
+	outbound->notices = settings->notices;
+	outbound->queue = settings->queue;
+	outbound->with_vnet_header = settings->with_vnet_header;
+	outbound->own_port = settings->own_port;
+	outbound->rejecter.queue = settings->queue;
+	outbound->rejecter.with_vnet_header = settings->with_vnet_header;
+	outbound->rejecter.counters = &worker->counters;
+	udp_sender_init(&outbound->sender, settings->may_segment);
+	outbound_batch_clear(&outbound->batch, udp_sender_message_segments(&outbound->sender));
+	outbound->arena = mmap(NULL, OUTBOUND_ARENA_SIZE, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+struct worker *worker_create(const struct worker_settings *settings,
+			     const struct socket_record *sockets)
 {
 	struct worker *worker = aligned_alloc(64, (sizeof(*worker) + 63) & ~(size_t)63);
 
 	if (worker == NULL)
 		return NULL;
 	memset(worker, 0, sizeof(*worker));
-	worker->forwarding = forwarding;
-	worker->own_port = options_own_port(forwarding->options, number);
-	worker->queue = queue;
-	atomic_store(&worker->next_socket, -1);
-	busy_poll_init(&worker->busy_poll, (uint64_t)forwarding->options->busy_poll * 1000);
-	path_mtu_cache_init(&worker->path_mtu, open_path_mtu_socket(forwarding));
-	inbound_batch_init(&worker->inbound.batch, forwarding->with_vnet_header);
-	udp_sender_init(&worker->outbound.sender, forwarding->options->offload);
-	outbound_batch_clear(&worker->outbound.batch,
-			     udp_sender_message_segments(&worker->outbound.sender));
-	worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	worker->outbound.arena = mmap(NULL, OUTBOUND_ARENA_SIZE, PROT_READ | PROT_WRITE,
-				      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	worker->socket = -1;
-	if (worker->wake < 0 || worker->path_mtu.fd < 0 || worker->outbound.arena == MAP_FAILED ||
-	    !udp_receiver_init(&worker->inbound.receiver)) {
+	worker->orders = &settings->channel->to_worker;
+	worker->notices = settings->notices;
+	worker->sockets = (struct socket_record){-1, -1};
+	busy_poll_init(&worker->busy_poll, settings->busy_poll);
+	init_inbound(worker, settings);
+	init_outbound(worker, settings);
+	if (worker->outbound.arena == MAP_FAILED || !udp_receiver_init(&worker->inbound.receiver)) {
 		worker_destroy(worker);
 		return NULL;
 	}
-	worker->socket = socket;
+	worker->sockets = *sockets;
+	path_mtu_cache_init(&worker->outbound.path_mtu, sockets->path_mtu_socket);
 	return worker;
+}
+
+static void close_sockets(struct worker *worker)
+{
+	if (worker->sockets.socket >= 0)
+		close(worker->sockets.socket);
+	if (worker->sockets.path_mtu_socket >= 0)
+		close(worker->sockets.path_mtu_socket);
 }
 
 void worker_destroy(struct worker *worker)
 {
-	int next = atomic_load(&worker->next_socket);
-
-	if (worker->wake >= 0)
-		close(worker->wake);
-	if (worker->path_mtu.fd >= 0)
-		close(worker->path_mtu.fd);
-	if (worker->socket >= 0)
-		close(worker->socket);
-	if (next >= 0)
-		close(next);
+	close_sockets(worker);
 	if (worker->outbound.arena != MAP_FAILED)
 		munmap(worker->outbound.arena, OUTBOUND_ARENA_SIZE);
 	udp_receiver_free(&worker->inbound.receiver);
 	free(worker);
 }
 
-/*
- * A fresh socket is on another device, or on one that came back: offloads get another chance, from
- * the next batch on, and the path MTU is asked for there. Without a descriptor for that it is
- * unknown, and nobody is told of it; the thread may open one, because this happens only then.
- */
-static void take_new_socket(struct worker *worker)
+/* Takes new sockets, the last ones where several came. */
+static void take_orders(struct worker *worker)
 {
-	int socket = atomic_exchange(&worker->next_socket, -1);
+	const struct socket_record *record;
 
-	if (socket < 0)
-		return;
-	close(worker->socket);
-	worker->socket = socket;
-	udp_sender_renew(&worker->outbound.sender);
-	if (worker->path_mtu.fd >= 0)
-		close(worker->path_mtu.fd);
-	path_mtu_cache_init(&worker->path_mtu, open_path_mtu_socket(worker->forwarding));
-}
-
-static void answer_wake(struct worker *worker)
-{
-	eventfd_t ignored;
-
-	(void)eventfd_read(worker->wake, &ignored);
-	take_new_socket(worker);
+	ring_answer(worker->orders);
+	while ((record = ring_front(worker->orders)) != NULL) {
+		close_sockets(worker);
+		worker->sockets = *record;
+		ring_pop(worker->orders);
+		outbound_renew(&worker->outbound, worker->sockets.path_mtu_socket);
+	}
 }
 
 /* Which events to wait for follows from what is full. */
@@ -100,7 +124,7 @@ static void set_watches(const struct worker *worker, struct pollfd *watches)
 	bool in_blocked = worker->inbound.is_blocked;
 	bool out_blocked = worker->outbound.is_blocked;
 
-	watches[WATCH_SOCKET].fd = worker->socket;
+	watches[WATCH_SOCKET].fd = worker->sockets.socket;
 	watches[WATCH_SOCKET].events = (short)((in_blocked ? 0 : POLLIN) |
 					       (out_blocked ? POLLOUT : 0));
 	watches[WATCH_QUEUE].events = (short)((out_blocked ? 0 : POLLIN) |
@@ -113,12 +137,14 @@ static void clear_socket_error(const struct worker *worker)
 	socklen_t size = sizeof(error);
 
 	/* reading it clears it; without IP_RECVERR it is about nothing that was sent here */
-	(void)getsockopt(worker->socket, SOL_SOCKET, SO_ERROR, &error, &size);
+	(void)getsockopt(worker->sockets.socket, SOL_SOCKET, SO_ERROR, &error, &size);
 }
 
-static uint64_t sum_of(const struct worker *worker, enum counter in, enum counter out)
+static struct round begin_round(void)
 {
-	return counter_read(&worker->counters, in) + counter_read(&worker->counters, out);
+	uint64_t milliseconds = monotonic_milliseconds();
+
+	return (struct round){milliseconds, (uint32_t)(milliseconds / 1000)};
 }
 
 /* One round. Between two calls the thread is offline for RCU. */
@@ -126,25 +152,21 @@ static void carry(struct worker *worker, struct pollfd *watches)
 {
 	short socket = watches[WATCH_SOCKET].revents;
 	short queue = watches[WATCH_QUEUE].revents;
-	uint64_t bytes = sum_of(worker, COUNTER_in_bytes, COUNTER_out_bytes);
-	uint64_t segments = sum_of(worker, COUNTER_in_segments, COUNTER_out_segments);
+	struct carried in = {0}, out = {0};
+	struct round round = begin_round();
 
-	worker->milliseconds = monotonic_milliseconds();
-	worker->now = (uint32_t)(worker->milliseconds / 1000);
 	if (socket & POLLERR)
 		clear_socket_error(worker);
 	if (queue & (POLLERR | POLLNVAL)) {
 		watches[WATCH_QUEUE].fd = -1;
-		notices_raise(&worker->forwarding->notices, NOTICE_TUNNEL_GONE);
+		notices_raise(worker->notices, NOTICE_TUNNEL_GONE);
 		return;
 	}
 	if ((socket & POLLIN) || (queue & POLLOUT))
-		inbound_run(worker);
+		in = inbound_run(&worker->inbound, worker->sockets.socket, &round);
 	if ((queue & POLLIN) || (socket & POLLOUT))
-		outbound_run(worker);
-	busy_poll_carried(&worker->busy_poll,
-			  sum_of(worker, COUNTER_in_bytes, COUNTER_out_bytes) - bytes,
-			  sum_of(worker, COUNTER_in_segments, COUNTER_out_segments) - segments);
+		out = outbound_run(&worker->outbound, worker->sockets.socket, &round);
+	busy_poll_carried(&worker->busy_poll, in.bytes + out.bytes, in.segments + out.segments);
 }
 
 /* Looks again and again until something is there or the limit has passed. */
@@ -178,17 +200,23 @@ static int wait_for_events(struct worker *worker, struct pollfd *watches)
 	return ready;
 }
 
+static bool is_stopping(const struct worker *worker)
+{
+	return atomic_load_explicit(&worker->is_stopping, memory_order_relaxed);
+}
+
 static void *run(void *argument)
 {
 	struct worker *worker = argument;
-	struct forwarding *forwarding = worker->forwarding;
 	struct pollfd watches[WATCH_COUNT] = {
-		[WATCH_WAKE] = {.fd = worker->wake, .events = POLLIN},
-		[WATCH_QUEUE] = {.fd = worker->queue},
+		[WATCH_RING] = {.fd = ring_event(worker->orders), .events = POLLIN},
+		[WATCH_QUEUE] = {.fd = worker->inbound.queue},
 	};
 
 	rcu_thread_register();
-	while (!atomic_load_explicit(&forwarding->is_stopping, memory_order_relaxed)) {
+	/* an empty ring has to be seen empty before it wakes */
+	take_orders(worker);
+	while (!is_stopping(worker)) {
 		int ready;
 
 		set_watches(worker, watches);
@@ -197,8 +225,8 @@ static void *run(void *argument)
 		rcu_thread_online();
 		if (ready <= 0)
 			continue;
-		if (watches[WATCH_WAKE].revents & POLLIN)
-			answer_wake(worker);
+		if (watches[WATCH_RING].revents & POLLIN)
+			take_orders(worker);
 		else
 			carry(worker, watches);
 	}
@@ -220,23 +248,15 @@ int worker_pin(struct worker *worker, size_t cpu)
 	return pthread_setaffinity_np(worker->thread, sizeof(cpus), &cpus);
 }
 
+void worker_stop(struct worker *worker)
+{
+	atomic_store_explicit(&worker->is_stopping, true, memory_order_relaxed);
+	(void)eventfd_write(ring_event(worker->orders), 1);
+}
+
 void worker_join(struct worker *worker)
 {
 	pthread_join(worker->thread, NULL);
-}
-
-void worker_wake(struct worker *worker)
-{
-	(void)eventfd_write(worker->wake, 1);
-}
-
-void worker_replace_socket(struct worker *worker, int socket)
-{
-	int unused = atomic_exchange(&worker->next_socket, socket);
-
-	if (unused >= 0)
-		close(unused);
-	worker_wake(worker);
 }
 
 const struct counters *worker_counters(const struct worker *worker)

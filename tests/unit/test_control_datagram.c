@@ -21,7 +21,7 @@ static const uint8_t example[HEADER] = {0x55, 0x45, 1,    7,    0xa0, 0xa1, 0xa2
 
 static const struct control_header example_fields = {
 	.type = 7,
-	.own = {0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7},
+	.specific = {0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7},
 	.total_length = TOTAL,
 };
 
@@ -29,7 +29,7 @@ static void assert_same_fields(const struct control_header *got,
 			       const struct control_header *expected)
 {
 	assert_int_equal(got->type, expected->type);
-	assert_memory_equal(got->own, expected->own, sizeof(expected->own));
+	assert_memory_equal(got->specific, expected->specific, sizeof(expected->specific));
 	assert_int_equal(got->total_length, expected->total_length);
 }
 
@@ -97,7 +97,7 @@ static void every_byte_varied(void **state)
 			if (at == 3)
 				expected.type = (uint8_t)value;
 			else if (at >= 4 && at < 12)
-				expected.own[at - 4] = (uint8_t)value;
+				expected.specific[at - 4] = (uint8_t)value;
 			assert_same_fields(&header, &expected);
 		}
 	}
@@ -181,7 +181,7 @@ static void round_trips(void **state)
 		struct control_header header;
 		uint8_t bytes[HEADER];
 
-		dice_fill(&dice, fields.own, sizeof(fields.own));
+		dice_fill(&dice, fields.specific, sizeof(fields.specific));
 		dice_fill(&dice, bytes, sizeof(bytes));
 		control_header_build(&fields, bytes);
 		/* rule W3: the worker tells it from TCP before anybody looks at its header */

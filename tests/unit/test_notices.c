@@ -54,7 +54,7 @@ static void a_notice_wakes_once(void **state)
 
 static void notices_are_apart(void **state)
 {
-	static const enum notice all[] = {NOTICE_PEER_REFUSED, NOTICE_RESERVE_LOW, NOTICE_NEWCOMER,
+	static const enum notice all[] = {NOTICE_PEER_REFUSED, NOTICE_SPARES_LOW, NOTICE_NEWCOMER,
 					  NOTICE_GSO_GIVEN_UP, NOTICE_TUNNEL_GONE};
 	uint32_t raised = 0;
 
@@ -68,7 +68,7 @@ static void notices_are_apart(void **state)
 	assert_int_equal(wake_ups(), 5);
 	notices_lower(&notices, NOTICE_NEWCOMER | NOTICE_TUNNEL_GONE);
 	assert_int_equal(notices_raised(&notices),
-			 NOTICE_PEER_REFUSED | NOTICE_RESERVE_LOW | NOTICE_GSO_GIVEN_UP);
+			 NOTICE_PEER_REFUSED | NOTICE_SPARES_LOW | NOTICE_GSO_GIVEN_UP);
 }
 
 enum {

@@ -126,8 +126,9 @@ static void flows_keep_their_queue(size_t queues, bool offload)
 	struct tcp_packet flows[FLOWS];
 	size_t used[8] = {0};
 	struct tun_interface tun;
+	struct tun_failure failure;
 
-	assert_true(tun_interface_open(&tun, "steered", queues, offload));
+	assert_true(tun_interface_open(&tun, "steered", queues, offload, &failure));
 	assert_int_equal(tun.queue_count, queues);
 	bring_up(&tun);
 	for (size_t i = 0; i < FLOWS; i++) {

@@ -1,0 +1,155 @@
+/* Expiry and keepalives; see expiry.h for the theory of operation. */
+#include "control/expiry.h"
+
+#include "base/clock.h"
+#include "base/socket_address.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* One pass over the entries. */
+struct sweep {
+	const struct expiry *expiry;
+	const struct expiry_settings *settings;
+	uint32_t now;
+	uint32_t next; /* seconds until an entry may need attention again */
+};
+
+static uint32_t seconds_of(const _Atomic uint32_t *time, uint32_t now)
+{
+	return seconds_since(atomic_load_explicit(time, memory_order_relaxed), now);
+}
+
+/* Times are whole seconds, rounded down: only more than the limit is surely the limit. */
+static bool has_passed(struct sweep *sweep, uint32_t age, uint32_t limit)
+{
+	if (age > limit)
+		return true;
+	if (limit - age + 1 < sweep->next)
+		sweep->next = limit - age + 1;
+	return false;
+}
+
+static bool server_entry_is_over(struct peer_entry *entry, void *argument)
+{
+	struct sweep *sweep = argument;
+
+	return has_passed(sweep, seconds_of(&entry->last_received, sweep->now),
+			  sweep->settings->connection_timeout);
+}
+
+/* Returns false when it could not be sent, such as when the socket is full. */
+static bool send_keepalive(struct sweep *sweep, struct peer_entry *entry)
+{
+	const struct destination *destination = peer_entry_destination(entry);
+	struct socket_address name;
+	socklen_t length;
+	size_t which;
+
+	if (destination == NULL)
+		return false;
+	length = socket_address_make(&name, &destination->peer.remote);
+	which = ntohs(destination->peer.own_port) - (size_t)sweep->settings->first_port;
+	if (sendto(sweep->expiry->sockets[which], "", 0, MSG_DONTWAIT, &name.any, length) < 0)
+		return false;
+	counter_add(sweep->settings->counters, COUNTER_keepalives_sent, 1);
+	peer_entry_refresh(&entry->last_sent, sweep->now);
+	return true;
+}
+
+/* A destination is kept alive while it carried TCP lately, and remembered for --solicited-only. */
+static bool destination_is_over(struct peer_entry *entry, void *argument)
+{
+	struct sweep *sweep = argument;
+	const struct expiry_settings *settings = sweep->settings;
+	uint32_t silent = seconds_of(&entry->last_sent, sweep->now);
+
+	if (settings->keepalive > 0 &&
+	    !has_passed(sweep, seconds_of(&entry->last_tcp, sweep->now), settings->keepalive_for)) {
+		uint32_t wait = 1; /* until the next try */
+
+		if (silent < settings->keepalive)
+			wait = settings->keepalive - silent;
+		else if (send_keepalive(sweep, entry))
+			wait = settings->keepalive;
+		if (wait < sweep->next)
+			sweep->next = wait;
+		return false;
+	}
+	return has_passed(sweep, silent, settings->connection_timeout);
+}
+
+static void log_expired(const struct peer_entry *entry, void *argument)
+{
+	const struct sweep *sweep = argument;
+
+	peer_log_removed(entry, sweep->settings->peer_log);
+}
+
+/* The longest sleep that cannot miss what happens to entries made meanwhile. */
+static uint32_t shortest_life(const struct expiry_settings *settings)
+{
+	if (!settings->is_server && settings->keepalive > 0 &&
+	    settings->keepalive < settings->connection_timeout)
+		return settings->keepalive;
+	return settings->connection_timeout;
+}
+
+static void sweep_entries(void *state)
+{
+	struct expiry *expiry = state;
+	const struct expiry_settings *settings = &expiry->settings;
+	struct sweep sweep = {expiry, settings, monotonic_seconds(), shortest_life(settings)};
+	uint32_t removed;
+
+	removed = connection_store_sweep(settings->store, sweep.now,
+					 settings->is_server ? server_entry_is_over
+							     : destination_is_over,
+					 log_expired, &sweep);
+	counter_add(settings->counters, COUNTER_connections_expired, removed);
+	event_timer_start(expiry->loop, &expiry->timer, (uint64_t)sweep.next * 1000, sweep_entries,
+			  expiry);
+}
+
+int expiry_open(struct expiry *expiry, event_loop *loop, const struct expiry_settings *settings,
+		const int *sockets)
+{
+	expiry->settings = *settings;
+	expiry->settings.socket_count = 0;
+	expiry->loop = loop;
+	expiry->sockets = calloc(settings->socket_count, sizeof(*expiry->sockets));
+	if (expiry->sockets == NULL)
+		return -ENOMEM;
+	while (expiry->settings.socket_count < settings->socket_count) {
+		size_t i = expiry->settings.socket_count;
+
+		expiry->sockets[i] = fcntl(sockets[i], F_DUPFD_CLOEXEC, 0);
+		if (expiry->sockets[i] < 0)
+			return -errno;
+		expiry->settings.socket_count++;
+	}
+	return 0;
+}
+
+void expiry_start(struct expiry *expiry)
+{
+	sweep_entries(expiry);
+}
+
+void expiry_renew_sockets(struct expiry *expiry, const int *sockets)
+{
+	/* dup3() reuses the descriptor's number, so it cannot fail for want of one */
+	for (size_t i = 0; i < expiry->settings.socket_count; i++)
+		(void)dup3(sockets[i], expiry->sockets[i], O_CLOEXEC);
+}
+
+void expiry_close(struct expiry *expiry)
+{
+	event_timer_stop(&expiry->timer);
+	while (expiry->settings.socket_count > 0)
+		close(expiry->sockets[--expiry->settings.socket_count]);
+	free(expiry->sockets);
+	expiry->sockets = NULL;
+}

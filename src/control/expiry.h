@@ -1,0 +1,51 @@
+/*
+ * Entries that have had their time, and keepalives that are due.
+ *
+ * Theory of operation. A sweep looks at every entry, removes those whose time is over, sends the
+ * keepalives that are due, and says after how many seconds something may be due again; a timer
+ * brings the next one. Keepalives leave by duplicates of the workers' sockets: of the first one, or
+ * of each that has a port of its own.
+ */
+#ifndef UDP_ENCAP_TUN_EXPIRY_H
+#define UDP_ENCAP_TUN_EXPIRY_H
+
+#include "base/counters.h"
+#include "base/event_loop.h"
+#include "control/peer_log.h"
+
+struct expiry_settings {
+	struct connection_store *store;
+	struct peer_log *peer_log;
+	struct counters *counters;
+	bool is_server;              /* rule R3, else destinations that are kept alive */
+	uint32_t connection_timeout; /* seconds */
+	uint32_t keepalive;          /* seconds, 0: off */
+	uint32_t keepalive_for;      /* seconds */
+	uint16_t first_port;         /* of the sockets, host byte order */
+	size_t socket_count;         /* from the first port on */
+};
+
+struct expiry {
+	struct expiry_settings settings;
+	event_loop *loop;
+	struct event_timer timer;
+	int *sockets; /* to send keepalives from */
+};
+
+/**
+ * Prepares it, without a sweep yet.
+ * @sockets: `socket_count` of them, duplicated
+ * Returns 0 or a negative errno; expiry_close() is due all the same.
+ */
+int expiry_open(struct expiry *expiry, event_loop *loop, const struct expiry_settings *settings,
+		const int *sockets);
+
+/** Sweeps now, and from then on whenever something may be due. */
+void expiry_start(struct expiry *expiry);
+
+/** Sends from the duplicates of other sockets from now on. @sockets: as many as there were */
+void expiry_renew_sockets(struct expiry *expiry, const int *sockets);
+
+void expiry_close(struct expiry *expiry);
+
+#endif

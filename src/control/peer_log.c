@@ -1,0 +1,80 @@
+/* Peers that come and go; see peer_log.h. */
+#include "control/peer_log.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+enum { PEER_TEXT_SIZE = TRANSPORT_ADDRESS_TEXT_SIZE + 16 };
+
+static const char *peer_text(const struct peer_log *log, const struct peer_entry *entry,
+			     char text[PEER_TEXT_SIZE])
+{
+	const struct destination *destination = peer_entry_destination(entry);
+	char remote[TRANSPORT_ADDRESS_TEXT_SIZE];
+
+	if (destination == NULL)
+		return "without a source";
+	transport_address_text(&destination->peer.remote, remote);
+	/* which of our ports a peer talks to says something only where there are several */
+	if (log->has_several_ports)
+		snprintf(text, PEER_TEXT_SIZE, "%s from port %u", remote,
+			 ntohs(destination->peer.own_port));
+	else
+		snprintf(text, PEER_TEXT_SIZE, "%s", remote);
+	return text;
+}
+
+static void log_newcomer(const struct peer_entry *entry, void *argument)
+{
+	char peer[PEER_TEXT_SIZE], address[IP_ADDRESS_TEXT_SIZE];
+	const struct peer_log *log = argument;
+
+	if (log->has_tunnel_addresses)
+		log_record("peer %s came, tunnel address %s", peer_text(log, entry, peer),
+			   ip_address_text(&entry->tunnel_address, address));
+	else
+		log_record("peer %s came", peer_text(log, entry, peer));
+}
+
+void peer_log_newcomers(struct peer_log *log)
+{
+	if (log->store != NULL)
+		connection_store_take_newcomers(log->store, log_newcomer, log);
+}
+
+void peer_log_removed(const struct peer_entry *entry, void *argument)
+{
+	char peer[PEER_TEXT_SIZE], address[IP_ADDRESS_TEXT_SIZE];
+	struct peer_log *log = argument;
+	const struct peer_record *record;
+
+	if (log->store == NULL)
+		return;
+	record = connection_store_record(log->store, entry);
+	/* it may have come just before it went */
+	peer_log_newcomers(log);
+	log_record(
+		"peer %s went after %u s%s%s, %llu bytes in, %llu bytes out",
+		peer_text(log, entry, peer), seconds_since(record->made, monotonic_seconds()),
+		log->has_tunnel_addresses ? ", tunnel address " : "",
+		log->has_tunnel_addresses ? ip_address_text(&entry->tunnel_address, address) : "",
+		(unsigned long long)atomic_load_explicit(&record->bytes_in, memory_order_relaxed),
+		(unsigned long long)atomic_load_explicit(&record->bytes_out, memory_order_relaxed));
+}
+
+static bool leaves_with_the_program(struct peer_entry *entry, void *argument)
+{
+	(void)entry;
+	(void)argument;
+	return true;
+}
+
+void peer_log_leaving(struct peer_log *log)
+{
+	if (log->store != NULL)
+		connection_store_sweep(log->store, monotonic_seconds(), leaves_with_the_program,
+				       peer_log_removed, log);
+}

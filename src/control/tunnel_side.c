@@ -1,0 +1,268 @@
+/* The tunnel interface; see tunnel_side.h for the theory of operation. */
+#include "control/tunnel_side.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/options.h"
+#include "packet/encapsulate.h"
+
+#include <errno.h>
+
+enum {
+	/*
+	 * Packets that may wait in a queue of the tunnel interface: room for a burst of a thousand
+	 * connections, or for what one connection may have in flight (3 MB) in packets of 1,500
+	 * bytes, so that without offloads none is lost to a busy processor (measured: 4,000 lost in
+	 * 5 s with 1,000, none with 2,000). It bounds no delay, which standing_queue.h does.
+	 */
+	TUNNEL_QUEUE_LENGTH = 2000,
+	UDP_OVER_IPV4_OVERHEAD = 8, /* the inner IPv4 header makes room for the outer one */
+};
+
+static const char *name_of(const struct tunnel_side *side)
+{
+	return side->settings.tun->name;
+}
+
+static void set_queue_length(const char *name)
+{
+	int error = link_set_queue_length(name, TUNNEL_QUEUE_LENGTH);
+
+	if (error < 0)
+		log_warning("cannot set the queue length of %s: %s", name, strerror(-error));
+}
+
+/*
+ * Packets arrive from addresses that are routed elsewhere: strict reverse path filtering would drop
+ * them. IPv6 is not carried: its router solicitations would only wake the process.
+ */
+static void set_sysctls(const char *name)
+{
+	int error = link_set_sysctl("ipv4", name, "rp_filter", "2");
+
+	if (error < 0)
+		log_warning("cannot set net.ipv4.conf.%s.rp_filter to 2: %s; strict reverse path "
+			    "filtering drops what comes out of the tunnel",
+			    name, strerror(-error));
+	error = link_set_sysctl("ipv6", name, "disable_ipv6", "1");
+	if (error < 0 && error != -ENOENT)
+		log_debug("cannot set net.ipv6.conf.%s.disable_ipv6 to 1: %s", name,
+			  strerror(-error));
+}
+
+static bool give_address(struct tunnel_side *side)
+{
+	const struct ip_prefix *address = &side->settings.address;
+	int error;
+
+	if (address->length == 0)
+		return true;
+	error = link_add_address(side->settings.tun->ifindex, address);
+	if (error < 0 && error != -EEXIST) {
+		log_error("cannot give %s the address of --address: %s", name_of(side),
+			  strerror(-error));
+		return false;
+	}
+	side->has_given_address = error == 0;
+	error = link_set_up(name_of(side));
+	if (error < 0) {
+		log_error("cannot bring %s up: %s", name_of(side), strerror(-error));
+		return false;
+	}
+	return true;
+}
+
+bool tunnel_side_set_up(struct tunnel_side *side, const struct tunnel_side_settings *settings)
+{
+	side->settings = *settings;
+	set_queue_length(name_of(side));
+	set_sysctls(name_of(side));
+	return give_address(side);
+}
+
+static bool has_same_addresses(const struct link_addresses *a, const struct link_addresses *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++) {
+		if (a->prefixes[i].length != b->prefixes[i].length ||
+		    !ip_address_equal(&a->prefixes[i].address, &b->prefixes[i].address))
+			return false;
+	}
+	return true;
+}
+
+static void log_pool(const struct tunnel_side *side, const struct ip_prefix *pool)
+{
+	uint32_t capacity = connection_store_pool_capacity(side->settings.peers->store);
+	uint32_t most = side->settings.max_entries;
+	unsigned length = pool->length - (unsigned)IPV4_MAPPED_BITS;
+	struct ip_address network = ip_prefix_network(pool);
+	char text[IP_ADDRESS_TEXT_SIZE];
+
+	ip_address_text(&network, text);
+	if (capacity > 0)
+		log_info("tunnel addresses come from %s/%u: room for %u peers", text, length,
+			 capacity < most ? capacity : most);
+	else
+		log_warning("%s/%u has no room for a single peer: give %s a larger subnet, or set "
+			    "--peer-pool",
+			    text, length, name_of(side));
+}
+
+/* Server mode: where tunnel addresses come from, as the interface is now. */
+static void follow_pool(struct tunnel_side *side)
+{
+	const struct tunnel_side_settings *settings = &side->settings;
+	const struct link_addresses *addresses = &side->addresses;
+	struct pool_range range = {
+		.prefix = settings->peer_pool.length > 0 ? settings->peer_pool
+							 : addresses->prefixes[0],
+		.max_slots = settings->max_entries * POOL_SLOTS_PER_ENTRY,
+	};
+	uint32_t lost;
+
+	for (size_t i = 0; i < addresses->count; i++)
+		range.excluded[range.excluded_count++] = addresses->prefixes[i].address;
+	if (!connection_store_set_pool(settings->peers->store, &range, monotonic_seconds(),
+				       peer_log_removed, settings->peer_log, &lost)) {
+		log_error("no memory for the pool of tunnel addresses: it stays as it was");
+		return;
+	}
+	log_pool(side, &range.prefix);
+	if (lost > 0) {
+		counter_add(settings->counters, COUNTER_connections_dropped, lost);
+		log_warning("the tunnel interface's subnet changed: %u peers had addresses outside "
+			    "and were dropped",
+			    lost);
+	}
+}
+
+/* Somebody else's route to the pool is fine as long as it leads to the tunnel interface. */
+static void check_foreign_route(struct tunnel_side *side)
+{
+	struct ip_address network = ip_prefix_network(&side->settings.peer_pool);
+	bool is_foreign = link_route_to(&network) != side->settings.tun->ifindex;
+
+	if (is_foreign && !side->has_foreign_route)
+		log_warning("the route to --peer-pool leads elsewhere, not to %s: peers get no "
+			    "answers (see 'ip route')",
+			    name_of(side));
+	side->has_foreign_route = is_foreign;
+}
+
+/* A pool outside the interface's subnet needs a route; it goes whenever the interface goes down. */
+static void follow_route(struct tunnel_side *side, bool is_up)
+{
+	const struct ip_prefix *pool = &side->settings.peer_pool;
+	int error;
+
+	if (pool->length == 0 || side->addresses.count == 0 || !is_up)
+		return;
+	for (size_t i = 0; i < side->addresses.count; i++) {
+		if (ip_prefix_covers(&side->addresses.prefixes[i], pool))
+			return;
+	}
+	error = link_add_route(side->settings.tun->ifindex, pool);
+	if (error == 0)
+		side->has_added_route = true;
+	else if (error == -EEXIST)
+		check_foreign_route(side);
+	else
+		log_warning("cannot add a route for --peer-pool to %s: %s", name_of(side),
+			    strerror(-error));
+}
+
+static void publish_addresses(struct tunnel_side *side)
+{
+	struct tunnel_addresses own = {{{0}}, {{0}}};
+
+	if (side->addresses.count > 0)
+		own.ipv4 = side->addresses.prefixes[0].address;
+	if (!peers_set_tunnel_addresses(side->settings.peers, &own))
+		log_error("no memory for the tunnel's own address: it stays as it was");
+}
+
+static void follow_addresses(struct tunnel_side *side, bool is_up)
+{
+	struct link_addresses addresses;
+	char text[IP_ADDRESS_TEXT_SIZE];
+	bool is_new;
+
+	if (link_read_addresses(side->settings.tun->ifindex, &addresses) < 0)
+		return;
+	is_new = !has_same_addresses(&addresses, &side->addresses);
+	side->addresses = addresses;
+	if (is_new && addresses.count > 0 && side->settings.is_server)
+		follow_pool(side);
+	if (is_new && addresses.count > 0)
+		log_info("%s has address %s", name_of(side),
+			 ip_address_text(&addresses.prefixes[0].address, text));
+	else if (is_new)
+		log_info("%s has no IPv4 address: everything is discarded", name_of(side));
+	publish_addresses(side);
+	follow_route(side, is_up);
+}
+
+void tunnel_side_follow_mtu(struct tunnel_side *side, uint32_t wan_mtu, uint32_t tunnel_mtu)
+{
+	uint32_t mtu = side->settings.mtu;
+	int error;
+
+	/* only when the bound device's changes: what somebody set by hand stays until then */
+	if (wan_mtu == side->wan_mtu)
+		return;
+	side->wan_mtu = wan_mtu;
+	if (mtu == 0)
+		mtu = wan_mtu < DEFAULT_MAX_TUNNEL_MTU + UDP_OVER_IPV4_OVERHEAD
+			      ? wan_mtu - UDP_OVER_IPV4_OVERHEAD
+			      : DEFAULT_MAX_TUNNEL_MTU;
+	if (mtu == tunnel_mtu)
+		return;
+	error = link_set_mtu(name_of(side), mtu);
+	if (error < 0)
+		log_warning("cannot set the MTU of %s to %u: %s; set it by hand, or large packets "
+			    "get lost",
+			    name_of(side), mtu, strerror(-error));
+}
+
+/* Super-packets that fill one message, or are smaller if somebody wanted that before. */
+static void follow_gso_size(struct tunnel_side *side, const struct link_state *state)
+{
+	uint32_t size = outbound_gso_max_size(state->mtu);
+	int error;
+
+	/* without a header for them the kernel makes none */
+	if (state->mtu == side->gso_mtu || !side->settings.tun->has_vnet_header)
+		return;
+	if (side->gso_mtu == 0)
+		side->former_gso_max_size = state->gso_max_size;
+	side->gso_mtu = state->mtu;
+	if (side->former_gso_max_size > 0 && side->former_gso_max_size < size)
+		size = side->former_gso_max_size;
+	error = link_set_gso_max_size(side->settings.tun->ifindex, size);
+	if (error < 0)
+		log_debug("cannot set the gso_max_size of %s: %s; slower, not less", name_of(side),
+			  strerror(-error));
+}
+
+void tunnel_side_follow(struct tunnel_side *side, const struct link_state *state)
+{
+	follow_gso_size(side, state);
+	follow_addresses(side, state->is_up);
+}
+
+void tunnel_side_undo(struct tunnel_side *side)
+{
+	const struct tun_interface *tun = side->settings.tun;
+
+	/* an interface that was made takes its address and routes with it */
+	if (tun == NULL || tun->is_made)
+		return;
+	if (side->has_added_route)
+		(void)link_remove_route(tun->ifindex, &side->settings.peer_pool);
+	if (side->former_gso_max_size != 0)
+		(void)link_set_gso_max_size(tun->ifindex, side->former_gso_max_size);
+	if (side->has_given_address)
+		(void)link_remove_address(tun->ifindex, &side->settings.address);
+}

@@ -1,0 +1,52 @@
+/*
+ * The tunnel interface: set up once, followed while it is there, taken back at the end.
+ *
+ * Theory of operation. Everything is read anew each time somebody says that something changed. Its
+ * first IPv4 address becomes the tunnel's own address, its subnet the pool (or --peer-pool does,
+ * which may need a route to it), its MTU the bound of super-packets. What was changed on an
+ * interface that stays is undone; one that this process made takes everything with it.
+ */
+#ifndef UDP_ENCAP_TUN_TUNNEL_SIDE_H
+#define UDP_ENCAP_TUN_TUNNEL_SIDE_H
+
+#include "base/counters.h"
+#include "control/peer_log.h"
+#include "io/tun_interface.h"
+#include "link/link.h"
+
+struct tunnel_side_settings {
+	const struct tun_interface *tun;
+	struct peers *peers;
+	struct peer_log *peer_log;
+	struct counters *counters;
+	struct ip_prefix address;   /* to be given, length 0: none */
+	struct ip_prefix peer_pool; /* length 0: the interface's subnet */
+	bool is_server;             /* has a pool */
+	uint32_t mtu;               /* bytes, 0: follow the bound device's */
+	uint32_t max_entries;
+};
+
+struct tunnel_side {
+	struct tunnel_side_settings settings;
+	struct link_addresses addresses; /* as they were last */
+	uint32_t wan_mtu;                /* that the MTU follows, 0: none yet */
+	uint32_t gso_mtu;                /* MTU when gso_max_size was set last, 0: never */
+	uint32_t former_gso_max_size;    /* before that, 0: not known */
+	bool has_given_address;
+	bool has_added_route;   /* to --peer-pool */
+	bool has_foreign_route; /* there is one to --peer-pool over another interface */
+};
+
+/** Sets the interface up. Main thread. Returns false after an error was logged. */
+bool tunnel_side_set_up(struct tunnel_side *side, const struct tunnel_side_settings *settings);
+
+/** Sets the interface's MTU as that of the bound device wants it. @wan_mtu, @tunnel_mtu: bytes */
+void tunnel_side_follow_mtu(struct tunnel_side *side, uint32_t wan_mtu, uint32_t tunnel_mtu);
+
+/** Follows what the interface is now. Control thread, registered with RCU. */
+void tunnel_side_follow(struct tunnel_side *side, const struct link_state *state);
+
+/** Takes back what was changed. */
+void tunnel_side_undo(struct tunnel_side *side);
+
+#endif

@@ -1,0 +1,109 @@
+/* The bound device; see wan.h for the theory of operation. */
+#include "control/wan.h"
+
+#include "base/log.h"
+#include "io/path_mtu.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SOCKET_RETRY_MS = 1000 };
+
+void wan_start(struct wan *wan, event_loop *loop, const struct wan_settings *settings,
+	       event_handler *look_again, void *look_again_state)
+{
+	wan->settings = *settings;
+	wan->loop = loop;
+	wan->look_again = look_again;
+	wan->look_again_state = look_again_state;
+	wan->ifindex = settings->ifindex;
+}
+
+/* Says what could not be opened, once, and comes again. */
+static bool try_later(struct wan *wan, const struct udp_socket_failure *failure)
+{
+	if (!wan->is_retrying)
+		log_warning("%s is back, but cannot %s (port %u): %s; trying again",
+			    wan->settings.sockets.device, failure->step, failure->port,
+			    strerror(failure->error));
+	wan->is_retrying = true;
+	event_timer_start(wan->loop, &wan->retry, SOCKET_RETRY_MS, wan->look_again,
+			  wan->look_again_state);
+	return false;
+}
+
+/* Hands each worker its sockets; what a worker does not take is closed, and counts as a failure. */
+static bool hand_over(struct wan *wan, const int *sockets)
+{
+	const struct udp_socket_settings *settings = &wan->settings.sockets;
+	bool is_complete = true;
+
+	for (size_t i = 0; i < wan->settings.exchange->channel_count; i++) {
+		/* without it the path MTU is not known, which costs an ICMP error, not the worker
+		 */
+		const struct socket_record record = {
+			.socket = sockets[i],
+			.path_mtu_socket = path_mtu_socket_open(settings->device, settings->fwmark),
+		};
+
+		if (channel_give_sockets(&wan->settings.exchange->channels[i], &record))
+			continue;
+		is_complete = false;
+		close(record.socket);
+		if (record.path_mtu_socket >= 0)
+			close(record.path_mtu_socket);
+	}
+	return is_complete;
+}
+
+static bool renew_sockets(struct wan *wan)
+{
+	const struct udp_socket_settings *settings = &wan->settings.sockets;
+	size_t count = wan->settings.exchange->channel_count;
+	struct udp_socket_failure failure = {"find memory for sockets", settings->port, ENOMEM};
+	int *sockets = malloc(count * sizeof(*sockets));
+	bool is_renewed = false;
+
+	if (sockets != NULL && udp_sockets_open(settings, sockets, count, &failure)) {
+		expiry_renew_sockets(wan->settings.expiry, sockets);
+		failure.step = "hand all workers their sockets";
+		failure.error = EAGAIN;
+		is_renewed = hand_over(wan, sockets);
+	}
+	free(sockets);
+	if (!is_renewed)
+		return try_later(wan, &failure);
+	wan->is_retrying = false;
+	return true;
+}
+
+uint32_t wan_look(struct wan *wan)
+{
+	const char *name = wan->settings.sockets.device;
+	struct link_state state;
+	bool is_another;
+
+	if (link_read(name, &state) < 0)
+		return 0;
+	if (state.ifindex == 0) {
+		if (!wan->is_gone)
+			log_warning("%s is gone: waiting for it to come back", name);
+		wan->is_gone = true;
+		return 0;
+	}
+	is_another = state.ifindex != wan->ifindex;
+	if (is_another && (event_timer_is_started(&wan->retry) || !renew_sockets(wan)))
+		return state.mtu;
+	if (wan->is_gone || is_another)
+		log_info("%s is back%s", name, is_another ? ": sockets bound to it again" : "");
+	wan->ifindex = state.ifindex;
+	wan->is_gone = false;
+	return state.mtu;
+}
+
+void wan_close(struct wan *wan)
+{
+	event_timer_stop(&wan->retry);
+}

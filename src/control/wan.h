@@ -1,0 +1,45 @@
+/*
+ * The bound device, which may go and come back.
+ *
+ * Theory of operation. Sockets on a device that is gone stay useless when it comes back: all
+ * workers get new ones, through their rings. A device of the same index is the one that the sockets
+ * are bound to, renamed or moved to another namespace, and back. What cannot be opened is tried
+ * again after a while.
+ */
+#ifndef UDP_ENCAP_TUN_WAN_H
+#define UDP_ENCAP_TUN_WAN_H
+
+#include "base/event_loop.h"
+#include "control/expiry.h"
+#include "exchange/exchange.h"
+#include "io/udp_socket.h"
+#include "link/link.h"
+
+struct wan_settings {
+	struct udp_socket_settings sockets;
+	struct exchange *exchange;
+	struct expiry *expiry; /* sends keepalives by the sockets */
+	unsigned ifindex;      /* of the device that the sockets are bound to */
+};
+
+struct wan {
+	struct wan_settings settings;
+	event_loop *loop;
+	struct event_timer retry;
+	event_handler *look_again; /* when the timer is due */
+	void *look_again_state;
+	unsigned ifindex; /* of the device that the sockets are bound to now */
+	bool is_gone;
+	bool is_retrying; /* sockets could not be opened, and that was logged */
+};
+
+/** Begins with sockets that are bound. @look_again: has wan_look() called */
+void wan_start(struct wan *wan, event_loop *loop, const struct wan_settings *settings,
+	       event_handler *look_again, void *look_again_state);
+
+/** Follows what the device is now. Returns its MTU in bytes, 0 while it is away. Control thread. */
+uint32_t wan_look(struct wan *wan);
+
+void wan_close(struct wan *wan);
+
+#endif

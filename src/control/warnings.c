@@ -1,0 +1,102 @@
+/* Answers to notices; see warnings.h for the theory of operation. */
+#include "control/warnings.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <string.h>
+#include <sys/eventfd.h>
+
+enum {
+	REFUSALS_QUIET_MS = 10000, /* at most one line about refused peers in that time */
+	SPARES_QUIET_MS = 20,      /* at most one look at the whole pool in that time */
+};
+
+static void hear_of_refusals_again(void *state)
+{
+	struct warnings *warnings = state;
+
+	notices_lower(warnings->settings.notices, NOTICE_PEER_REFUSED);
+}
+
+static void hear_of_spares_again(void *state)
+{
+	struct warnings *warnings = state;
+
+	notices_lower(warnings->settings.notices, NOTICE_SPARES_LOW);
+}
+
+static void tell_refusals(struct warnings *warnings)
+{
+	const struct warnings_settings *settings = &warnings->settings;
+	uint64_t refused = tally_sum(settings->tally, COUNTER_connections_refused);
+	const char *room = settings->is_server
+				   ? "no room for another peer (see --peer-pool, --max-connections)"
+				   : "too many destinations to keep alive (see --max-connections)";
+
+	log_warning("%s: refused %llu times, %u entries", room,
+		    (unsigned long long)(refused - warnings->refusals_told),
+		    connection_store_count(settings->store));
+	warnings->refusals_told = refused;
+	event_timer_start(warnings->ending->loop, &warnings->refusals_quiet, REFUSALS_QUIET_MS,
+			  hear_of_refusals_again, warnings);
+}
+
+static void look_for_spares(struct warnings *warnings)
+{
+	connection_store_refill_spares(warnings->settings.store, monotonic_seconds());
+	/* from the end of the look on: in a large pool it takes its time */
+	event_timer_start(warnings->ending->loop, &warnings->spares_quiet, SPARES_QUIET_MS,
+			  hear_of_spares_again, warnings);
+}
+
+static void tell_gso(const struct warnings *warnings)
+{
+	int error = atomic_load_explicit(&warnings->settings.notices->gso_error,
+					 memory_order_relaxed);
+
+	log_warning("segmentation offload does not work on %s (%s): datagrams go out one by one, "
+		    "slower, not less",
+		    warnings->settings.device, strerror(error));
+}
+
+static void answer(void *state)
+{
+	struct warnings *warnings = state;
+	struct notices *notices = warnings->settings.notices;
+	eventfd_t ignored;
+	uint32_t raised;
+
+	(void)eventfd_read(notices->event, &ignored);
+	raised = notices_raised(notices);
+	if (raised & NOTICE_TUNNEL_GONE)
+		ending_come(warnings->ending, CONTROL_LOST_TUNNEL);
+	if (raised & NOTICE_NEWCOMER) {
+		notices_lower(notices, NOTICE_NEWCOMER);
+		peer_log_newcomers(warnings->settings.peer_log);
+	}
+	if (raised & NOTICE_GSO_GIVEN_UP) {
+		tell_gso(warnings);
+		notices_lower(notices, NOTICE_GSO_GIVEN_UP);
+	}
+	if ((raised & NOTICE_SPARES_LOW) && !event_timer_is_started(&warnings->spares_quiet))
+		look_for_spares(warnings);
+	if ((raised & NOTICE_PEER_REFUSED) && !event_timer_is_started(&warnings->refusals_quiet))
+		tell_refusals(warnings);
+}
+
+void warnings_start(struct warnings *warnings, struct ending *ending,
+		    const struct warnings_settings *settings)
+{
+	warnings->settings = *settings;
+	warnings->ending = ending;
+	event_watch_start(ending->loop, &warnings->watch, settings->notices->event, EVENT_IS_USUAL,
+			  answer, warnings);
+}
+
+void warnings_close(struct warnings *warnings)
+{
+	event_watch_stop(&warnings->watch);
+	event_timer_stop(&warnings->refusals_quiet);
+	event_timer_stop(&warnings->spares_quiet);
+}

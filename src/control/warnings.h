@@ -1,0 +1,39 @@
+/*
+ * Answers to the workers' notices: lines in the log, spare addresses, the list of newcomers.
+ *
+ * Theory of operation. A notice that stays up is not raised again, so how long it is left up is the
+ * rate limit of what it is about: a timer lowers it.
+ */
+#ifndef UDP_ENCAP_TUN_WARNINGS_H
+#define UDP_ENCAP_TUN_WARNINGS_H
+
+#include "control/ending.h"
+#include "control/peer_log.h"
+#include "control/tally.h"
+#include "exchange/notices.h"
+
+struct warnings_settings {
+	struct notices *notices;
+	struct connection_store *store;
+	struct peer_log *peer_log;
+	const struct tally *tally;
+	const char *device; /* the bound one's name */
+	bool is_server;
+};
+
+struct warnings {
+	struct warnings_settings settings;
+	struct ending *ending;
+	struct event_watch watch;
+	struct event_timer refusals_quiet;
+	struct event_timer spares_quiet;
+	uint64_t refusals_told; /* as many were in the log lines so far */
+};
+
+/** Answers notices from now on. */
+void warnings_start(struct warnings *warnings, struct ending *ending,
+		    const struct warnings_settings *settings);
+
+void warnings_close(struct warnings *warnings);
+
+#endif

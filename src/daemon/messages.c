@@ -1,0 +1,126 @@
+/* The daemon's words; see messages.h. */
+#include "daemon/messages.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+void message_socket_failure(const struct options *options, const struct udp_socket_failure *failure)
+{
+	if (failure->error == EADDRINUSE)
+		log_error("UDP port %u on %s is taken by another process: stop that one (see 'ss "
+			  "-ulpn'), or choose another --listen-port",
+			  failure->port, options->bind_to_interface);
+	else if (failure->error == EPERM || failure->error == EACCES)
+		log_error(
+			"no permission to %s: run as root or with CAP_NET_ADMIN, CAP_NET_RAW and, "
+			"for ports below 1024, CAP_NET_BIND_SERVICE",
+			failure->step);
+	else
+		log_error("cannot %s: %s", failure->step, strerror(failure->error));
+}
+
+static void report_cap(int granted, int wanted, const char *what, const char *limit)
+{
+	if (granted >= wanted)
+		return;
+	log_warning(
+		"the system limits the UDP %s buffer to %d of %d bytes: allow more with 'sysctl "
+		"-w %s=%d', or give the program CAP_NET_ADMIN",
+		what, granted, wanted, limit, wanted);
+}
+
+void message_socket_buffers(const struct udp_socket_buffers *buffers)
+{
+	report_cap(buffers->receive, buffers->receive_wanted, "receive", "net.core.rmem_max");
+	report_cap(buffers->send, buffers->send_wanted, "send", "net.core.wmem_max");
+}
+
+void message_tun_failure(const char *name, const struct tun_failure *failure)
+{
+	const char *error = strerror(failure->error);
+
+	switch (failure->obstacle) {
+	case TUN_CANNOT_BE_READ:
+		log_error("cannot read interface %s: %s", name, error);
+		break;
+	case TUN_HAS_NO_DEVICE:
+		log_error("/dev/net/tun is not there: load the tun module (modprobe tun), or give "
+			  "the container the device");
+		break;
+	case TUN_DEVICE_IS_CLOSED:
+		log_error("cannot open /dev/net/tun: %s; run as root or with CAP_NET_ADMIN", error);
+		break;
+	case TUN_IS_ANOTHER_KIND:
+		log_error("interface %s exists and is no tun device: choose another name for "
+			  "--interface",
+			  name);
+		break;
+	case TUN_IS_TAP:
+		log_error("interface %s exists and is a tap device: delete it, or make it with "
+			  "'ip tuntap add dev %s mode tun multi_queue'",
+			  name, name);
+		break;
+	case TUN_IS_SINGLE_QUEUE:
+		log_error("interface %s exists without multi_queue: delete it, or make it with "
+			  "'ip tuntap add dev %s mode tun multi_queue'",
+			  name, name);
+		break;
+	case TUN_IS_IN_USE:
+		log_error("interface %s is in use by another process: stop that one, or choose "
+			  "another name for --interface",
+			  name);
+		break;
+	case TUN_WAS_TAKEN:
+		log_error("interface %s is in use by another process", name);
+		break;
+	case TUN_IS_NOT_PERMITTED:
+		log_error("no permission to use tunnel interface %s: run as root or with "
+			  "CAP_NET_ADMIN",
+			  name);
+		break;
+	case TUN_QUEUE_IS_BUSY:
+		log_error("tunnel interface %s is in use by another process", name);
+		break;
+	case TUN_QUEUE_IS_REFUSED:
+		log_error("cannot attach a queue to tunnel interface %s: %s", name, error);
+		break;
+	case TUN_HEADER_IS_REFUSED:
+		log_error("cannot set the offload header of tunnel interface %s: %s; try --offload "
+			  "off",
+			  name, error);
+		break;
+	case TUN_HAS_VANISHED:
+		log_error("tunnel interface %s vanished while it was being set up", name);
+		break;
+	}
+}
+
+void message_tun_gaps(const struct tun_interface *tun)
+{
+	if (tun->steering_error != 0)
+		log_warning("flows cannot be steered to queues (%s; CAP_BPF may be missing): one "
+			    "queue and one worker",
+			    strerror(tun->steering_error));
+	if (tun->offload_gap != TUN_OFFLOAD_IS_WHOLE)
+		log_info("the kernel gives tunnel interface %s no %s offload: slower, not less",
+			 tun->name,
+			 tun->offload_gap == TUN_OFFLOAD_LACKS_ECN ? "ECN segmentation"
+								   : "segmentation");
+}
+
+void message_ready(const struct options *options, size_t workers)
+{
+	char ports[32];
+
+	if (options->port_per_worker && workers > 1)
+		snprintf(ports, sizeof(ports), "ports %u to %zu", options->listen_port,
+			 options->listen_port + workers - 1);
+	else
+		snprintf(ports, sizeof(ports), "port %u", options->listen_port);
+	log_info("ready: %s, UDP %s on %s, %s mode, %zu %s, offload %s", options->interface, ports,
+		 options->bind_to_interface, options_server_mode(options) ? "server" : "endpoint",
+		 workers, workers == 1 ? "worker" : "workers", options->offload ? "on" : "off");
+}
