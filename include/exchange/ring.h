@@ -4,7 +4,7 @@
  * Theory of operation. The producer fills the next free record in place, publishes it, and goes on;
  * after a batch it calls ring_wake() once. The consumer takes records from the front until there is
  * none. Nobody ever waits for the other: a full ring is told to the producer, which counts what did
- * not fit, so every record either arrives or is counted. All memory is reserved by ring_open().
+ * not fit, so every record either arrives or is counted. All memory is mapped by ring_open().
  *
  * Head and tail count records from the start and wrap with their 32 bits; the number of slots is a
  * power of two, so an index modulo that number names a slot across the wrap too, and tail less head

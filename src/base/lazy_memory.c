@@ -1,4 +1,4 @@
-/* Large arrays of the store; see reserved_memory.h. */
+/* Lazily mapped memory; see lazy_memory.h. */
 #include "base/lazy_memory.h"
 
 #include <stdbool.h>

@@ -128,3 +128,20 @@ def test_idle(tunnelled_pair: Callable[..., TunnelledPair]) -> None:
         busy = [sum(t.cpu_seconds()) - seconds for t, seconds in zip(tunnels, spent)]
         assert max(busy) <= 0.02, "more than two ticks of the clock"
         round_trip(near, far)
+
+
+@pytest.mark.parametrize("ignored", (signal.SIGHUP, signal.SIGINT))
+def test_a_signal_that_was_ignored_stays_ignored(
+    laboratory: lab.Laboratory, program: Path, ignored: signal.Signals
+) -> None:
+    """As nohup and shells' background jobs want it."""
+    host = laboratory.host("alone")
+    laboratory.link(host, "eth0", host, "eth1")
+    name = ignored.name.removeprefix("SIG")
+    wrapper = laboratory.new_file("ignoring")
+    wrapper.write_text(f"#!/bin/sh\ntrap '' {name}\nexec '{program}' \"$@\"\n")
+    wrapper.chmod(0o755)
+    tunnel = lab.Tunnel(host, address="10.64.0.1/24", program=wrapper)
+    tunnel.signal(ignored)
+    assert tunnel.counters()["connections"] == 0, "it still answers"
+    assert tunnel.stop(signal.SIGTERM) == 0

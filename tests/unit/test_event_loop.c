@@ -1,0 +1,286 @@
+/* The event loop: descriptors, timers, their order, their end, and RCU around the wait. */
+#include "base/event_loop.h"
+
+#include "base/clock.h"
+#include "base/rcu.h"
+#include "random_traffic.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* What handlers are given. */
+struct probe {
+	event_loop *loop;
+	struct event_watch watch;
+	struct event_timer timer;
+	int event;
+	unsigned calls;
+	unsigned order;     /* among all calls of a test */
+	uint64_t called_at; /* nanoseconds */
+};
+
+static unsigned calls_in_all;
+
+static struct probe probe_of(event_loop *loop)
+{
+	return (struct probe){.loop = loop, .event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+}
+
+static void note(struct probe *probe)
+{
+	probe->calls++;
+	probe->order = ++calls_in_all;
+	probe->called_at = monotonic_nanoseconds();
+}
+
+static void note_and_read(void *state)
+{
+	struct probe *probe = state;
+	eventfd_t value;
+
+	note(probe);
+	(void)eventfd_read(probe->event, &value);
+}
+
+static void note_only(void *state)
+{
+	note(state);
+}
+
+static void note_and_end(void *state)
+{
+	struct probe *probe = state;
+
+	note(probe);
+	event_loop_stop(probe->loop);
+}
+
+static event_loop *open_loop(void)
+{
+	event_loop *loop = event_loop_create();
+
+	assert_non_null(loop);
+	calls_in_all = 0;
+	return loop;
+}
+
+static void a_watch_sees_its_descriptor(void **state)
+{
+	event_loop *loop = open_loop();
+	struct probe ready = probe_of(loop), idle = probe_of(loop), end = probe_of(loop);
+
+	(void)state;
+	eventfd_write(ready.event, 1);
+	event_watch_start(loop, &ready.watch, ready.event, EVENT_IS_USUAL, note_and_read, &ready);
+	event_watch_start(loop, &idle.watch, idle.event, EVENT_IS_USUAL, note_and_read, &idle);
+	event_timer_start(loop, &end.timer, 30, note_and_end, &end);
+	event_loop_run(loop);
+	assert_int_equal(ready.calls, 1);
+	assert_int_equal(idle.calls, 0);
+	/* again, and one that was stopped is not called */
+	eventfd_write(ready.event, 1);
+	eventfd_write(idle.event, 1);
+	event_watch_stop(&ready.watch);
+	event_timer_start(loop, &end.timer, 30, note_and_end, &end);
+	event_loop_run(loop);
+	assert_int_equal(ready.calls, 1);
+	assert_int_equal(idle.calls, 1);
+	event_watch_stop(&idle.watch);
+	event_watch_stop(&idle.watch);
+	close(ready.event);
+	close(idle.event);
+	close(end.event);
+	event_loop_destroy(loop);
+}
+
+static void what_can_wait_comes_last(void **state)
+{
+	event_loop *loop = open_loop();
+	struct probe late = probe_of(loop), usual = probe_of(loop), urgent = probe_of(loop);
+
+	(void)state;
+	event_watch_start(loop, &late.watch, late.event, EVENT_CAN_WAIT, note_and_end, &late);
+	event_watch_start(loop, &usual.watch, usual.event, EVENT_IS_USUAL, note_and_read, &usual);
+	event_watch_start(loop, &urgent.watch, urgent.event, EVENT_IS_URGENT, note_and_read,
+			  &urgent);
+	eventfd_write(late.event, 1);
+	eventfd_write(usual.event, 1);
+	eventfd_write(urgent.event, 1);
+	event_loop_run(loop);
+	assert_int_equal(urgent.order, 1);
+	assert_int_equal(usual.order, 2);
+	assert_int_equal(late.order, 3);
+	event_watch_stop(&late.watch);
+	event_watch_stop(&usual.watch);
+	event_watch_stop(&urgent.watch);
+	close(late.event);
+	close(usual.event);
+	close(urgent.event);
+	event_loop_destroy(loop);
+}
+
+static void timers_are_due_in_order_and_not_early(void **state)
+{
+	event_loop *loop = open_loop();
+	struct probe first = {.loop = loop}, second = {.loop = loop}, never = {.loop = loop};
+	uint64_t start = monotonic_nanoseconds();
+
+	(void)state;
+	event_timer_start(loop, &second.timer, 40, note_and_end, &second);
+	event_timer_start(loop, &first.timer, 15, note_only, &first);
+	event_timer_start(loop, &never.timer, 20, note_only, &never);
+	assert_true(event_timer_is_started(&never.timer));
+	event_timer_stop(&never.timer);
+	assert_false(event_timer_is_started(&never.timer));
+	event_loop_run(loop);
+	assert_int_equal(first.order, 1);
+	assert_int_equal(second.order, 2);
+	assert_int_equal(never.calls, 0);
+	assert_true(first.called_at - start >= 15 * 1000000u);
+	assert_true(second.called_at - start >= 40 * 1000000u);
+	assert_false(event_timer_is_started(&second.timer));
+	event_loop_destroy(loop);
+}
+
+static void start_again(void *state)
+{
+	struct probe *probe = state;
+
+	note(probe);
+	if (probe->calls == 3)
+		event_loop_stop(probe->loop);
+	else
+		event_timer_start(probe->loop, &probe->timer, 1, start_again, probe);
+}
+
+static void a_timer_may_start_itself_again(void **state)
+{
+	event_loop *loop = open_loop();
+	struct probe probe = {.loop = loop};
+
+	(void)state;
+	event_timer_start(loop, &probe.timer, 1, start_again, &probe);
+	event_loop_run(loop);
+	assert_int_equal(probe.calls, 3);
+	event_loop_destroy(loop);
+}
+
+/* The timer counts from the call, not from when the round began that it is in. */
+static void take_time(void *state)
+{
+	struct probe *probe = state;
+
+	note(probe);
+	usleep(30000);
+	event_timer_start(probe->loop, &probe->timer, 20, note_and_end, probe);
+}
+
+static void a_slow_handler_makes_no_timer_early(void **state)
+{
+	event_loop *loop = open_loop();
+	struct probe probe = {.loop = loop};
+	uint64_t start = monotonic_nanoseconds();
+
+	(void)state;
+	event_timer_start(loop, &probe.timer, 1, take_time, &probe);
+	event_loop_run(loop);
+	assert_true(probe.called_at - start >= 51 * 1000000u);
+	event_loop_destroy(loop);
+}
+
+/* Waits for a grace period while the loop waits for its timer, and ends the loop. */
+struct waiter {
+	struct probe probe;
+	_Atomic uint64_t passed_at; /* nanoseconds */
+};
+
+static void *wait_for_readers(void *argument)
+{
+	struct waiter *waiter = argument;
+
+	rcu_thread_register();
+	usleep(20000);
+	rcu_wait_for_readers();
+	waiter->passed_at = monotonic_nanoseconds();
+	rcu_thread_unregister();
+	return NULL;
+}
+
+static void a_waiting_loop_holds_up_no_grace_period(void **state)
+{
+	event_loop *loop = open_loop();
+	struct waiter waiter = {.probe = {.loop = loop}};
+	pthread_t thread;
+
+	(void)state;
+	event_timer_start(loop, &waiter.probe.timer, 500, note_and_end, &waiter.probe);
+	assert_int_equal(pthread_create(&thread, NULL, wait_for_readers, &waiter), 0);
+	event_loop_run(loop);
+	/* this thread is online again: the other one is through, or could never be */
+	assert_true(waiter.passed_at != 0 && waiter.passed_at < waiter.probe.called_at);
+	pthread_join(thread, NULL);
+	event_loop_destroy(loop);
+}
+
+static void linger(void *state)
+{
+	struct waiter *waiter = state;
+
+	usleep(100000);
+	note(&waiter->probe);
+	event_loop_stop(waiter->probe.loop);
+}
+
+static void a_handler_is_a_critical_section(void **state)
+{
+	event_loop *loop = open_loop();
+	struct waiter waiter = {.probe = {.loop = loop}};
+	pthread_t thread;
+
+	(void)state;
+	/* the other thread begins to wait in the middle of the handler */
+	event_timer_start(loop, &waiter.probe.timer, 1, linger, &waiter);
+	assert_int_equal(pthread_create(&thread, NULL, wait_for_readers, &waiter), 0);
+	event_loop_run(loop);
+	rcu_thread_offline();
+	pthread_join(thread, NULL);
+	rcu_thread_online();
+	assert_true(waiter.passed_at > waiter.probe.called_at);
+	event_loop_destroy(loop);
+}
+
+static int become_control_thread(void **state)
+{
+	(void)state;
+	rcu_thread_register();
+	return 0;
+}
+
+static int be_control_thread_no_more(void **state)
+{
+	(void)state;
+	rcu_thread_unregister();
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_watch_sees_its_descriptor),
+		cmocka_unit_test(what_can_wait_comes_last),
+		cmocka_unit_test(timers_are_due_in_order_and_not_early),
+		cmocka_unit_test(a_timer_may_start_itself_again),
+		cmocka_unit_test(a_slow_handler_makes_no_timer_early),
+		cmocka_unit_test(a_waiting_loop_holds_up_no_grace_period),
+		cmocka_unit_test(a_handler_is_a_critical_section),
+	};
+
+	return report_seed(cmocka_run_group_tests_name("event loop", tests, become_control_thread,
+						       be_control_thread_no_more));
+}
