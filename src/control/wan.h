@@ -2,9 +2,9 @@
  * The bound device, which may go and come back.
  *
  * Theory of operation. Sockets on a device that is gone stay useless when it comes back: all
- * workers get new ones, through their rings. A device of the same ifindex is the one that the sockets
- * are bound to, renamed or moved to another namespace, and back. What cannot be opened is tried
- * again after a while.
+ * workers get new ones, through their rings. A device of the same ifindex is the one that the
+ * sockets are bound to, renamed or moved to another namespace, and back. What cannot be opened is
+ * tried again after a while.
  */
 #ifndef UDP_ENCAP_TUN_WAN_H
 #define UDP_ENCAP_TUN_WAN_H

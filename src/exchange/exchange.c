@@ -26,6 +26,7 @@ int exchange_open(struct exchange *exchange, size_t workers)
 {
 	int error = 0;
 
+	exchange->channel_count = 0;
 	exchange->notices.event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (exchange->notices.event < 0)
 		return -errno;

@@ -24,16 +24,18 @@ struct free_list {
 	_Alignas(64) _Atomic uint64_t head; /* changes << 32 | index + 1 */
 	_Atomic uint32_t touched;           /* places used at least once */
 	uint32_t places;
-	uintptr_t first_link; /* that of another place lies `stride` bytes further for each */
+	char *links; /* the first place's; that of another place lies `stride` bytes further for
+			each */
 	size_t stride;
 };
 
 /**
  * Prepares a list in which every place is free. Before other threads use it.
- * @first_link: an _Atomic uint32_t in the first place
- * @stride: bytes from one place to the next
+ * @array: the first place
+ * @link_offset: of an _Atomic uint32_t in each place, bytes
+ * @stride: from one place to the next, bytes
  */
-void free_list_init(struct free_list *list, _Atomic uint32_t *first_link, size_t stride,
+void free_list_init(struct free_list *list, void *array, size_t link_offset, size_t stride,
 		    uint32_t places);
 
 /** Takes a place. Returns its index or FREE_LIST_IS_EMPTY. Any thread. */

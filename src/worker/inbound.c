@@ -152,15 +152,16 @@ static bool take_datagram(struct inbound *inbound, struct passage *passage, cons
 static void count_carried(struct inbound *inbound, const struct passage *passage)
 {
 	const struct carried *carried = &passage->carried;
-	struct peer_entry *entry = passage->admission.entry;
+	struct peer_entry *entry;
 	struct peer_record *record;
 
 	if (carried->segments == 0)
-		return;
+		return; /* and perhaps nobody was asked about the message */
 	count(inbound, COUNTER_in_segments, carried->segments);
 	count(inbound, COUNTER_in_bytes, carried->bytes);
 	inbound->carried.segments += carried->segments;
 	inbound->carried.bytes += carried->bytes;
+	entry = passage->admission.entry;
 	if (entry == NULL)
 		return;
 	peers_note_tcp(entry, passage->round->seconds);

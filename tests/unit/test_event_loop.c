@@ -25,6 +25,7 @@ struct probe {
 	uint64_t called_at; /* nanoseconds */
 };
 
+static const uint64_t milliseconds = 1000000; /* nanoseconds */
 static unsigned calls_in_all;
 
 static struct probe probe_of(event_loop *loop)
@@ -142,8 +143,8 @@ static void timers_are_due_in_order_and_not_early(void **state)
 	assert_int_equal(first.order, 1);
 	assert_int_equal(second.order, 2);
 	assert_int_equal(never.calls, 0);
-	assert_true(first.called_at - start >= 15 * 1000000u);
-	assert_true(second.called_at - start >= 40 * 1000000u);
+	assert_true(first.called_at - start >= 15 * milliseconds);
+	assert_true(second.called_at - start >= 40 * milliseconds);
 	assert_false(event_timer_is_started(&second.timer));
 	event_loop_destroy(loop);
 }
@@ -190,7 +191,7 @@ static void a_slow_handler_makes_no_timer_early(void **state)
 	(void)state;
 	event_timer_start(loop, &probe.timer, 1, take_time, &probe);
 	event_loop_run(loop);
-	assert_true(probe.called_at - start >= 51 * 1000000u);
+	assert_true(probe.called_at - start >= 51 * milliseconds);
 	event_loop_destroy(loop);
 }
 
