@@ -52,6 +52,9 @@ $(BUILD)/minimal-loop: $(BUILD)/bench/minimal_loop.o $(BUILD)/src/packet/checksu
 $(BUILD)/bench/limit: $(BUILD)/bench/limit.o $(BUILD)/src/packet/checksum.o
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
 
+$(BUILD)/bench/flood: $(BUILD)/bench/flood.o
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
+
 $(BUILD)/bench/round-trips: $(BUILD)/bench/round_trips.o
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
 
@@ -65,7 +68,7 @@ $(BUILD)/bench/transforms: $(BUILD)/bench/transforms.o \
 		$(patsubst %.c,$(BUILD)/%.o,$(wildcard src/packet/*.c))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
 
-bench: all $(BUILD)/minimal-loop $(BUILD)/bench/limit $(BUILD)/bench/round-trips $(BUILD)/bench/store $(BUILD)/bench/transforms
+bench: all $(BUILD)/minimal-loop $(BUILD)/bench/limit $(BUILD)/bench/round-trips $(BUILD)/bench/flood $(BUILD)/bench/store $(BUILD)/bench/transforms
 
 unit-build: $(UNIT_TESTS)
 

@@ -15,7 +15,8 @@
  * needs none. `wants_wake` says whether it does: the consumer sets it when it finds the ring empty,
  * and the producer's next ring_wake() takes it back and writes the eventfd. So however many batches
  * come before the consumer is through, there is one write. The consumer's side of the bargain: it
- * goes to sleep only after ring_front() answered NULL or after ring_remind().
+ * goes to sleep only after ring_front() answered NULL. One that means to look again in a moment
+ * takes as many as ring_waiting() says, and is not woken meanwhile.
  *
  * Memory ordering. A record's bytes are seen by whoever sees it published: tail is stored with
  * release and loaded with acquire ordering. A slot is filled again only after its last reader is
@@ -93,6 +94,9 @@ int ring_event(const struct ring *ring);
 /** Makes ring_event() unreadable. To be called before ring_front(), never after. Consumer. */
 void ring_answer(struct ring *ring);
 
+/** How many records there are to take; says nothing of sleep. Consumer. */
+uint32_t ring_waiting(struct ring *ring);
+
 /**
  * The oldest record, the consumer's until ring_pop(). Consumer.
  * Returns NULL when there is none; ring_event() is then readable after the next ring_wake().
@@ -101,11 +105,5 @@ const void *ring_front(struct ring *ring);
 
 /** Gives the record back that ring_front() answered with. Consumer. */
 void ring_pop(struct ring *ring);
-
-/**
- * Makes ring_event() readable: for a consumer that leaves the rest of the records for its next
- * turn, and was not answered NULL. Consumer.
- */
-void ring_remind(struct ring *ring);
 
 #endif

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+enum { LOOK_AGAIN_MS = 1 };
+
 /* One row for each type, in the order of their numbers. None is known yet. */
 #define CONTROL_TYPE_LIST(X)
 
@@ -51,27 +53,34 @@ bool control_datagrams_take(struct control_datagrams *control_datagrams,
 	return true;
 }
 
-static void answer(void *state)
+/* Takes what is there; and only when there was nothing has the next one wake the thread. */
+static void empty(void *state)
 {
-	const struct control_ring *ring = state;
-	const struct control_record *record;
-	uint32_t left = ring->ring->slot_count;
+	struct control_ring *ring = state;
+	uint32_t count = ring_waiting(ring->ring);
 
-	ring_answer(ring->ring);
-	while ((record = ring_front(ring->ring)) != NULL) {
-		if (left-- == 0) {
-			ring_remind(ring->ring);
-			return;
-		}
-		(void)control_datagrams_take(ring->control_datagrams, record);
+	if (count == 0 && ring_front(ring->ring) == NULL)
+		return;
+	for (; count > 0; count--) {
+		(void)control_datagrams_take(ring->control_datagrams, ring_front(ring->ring));
 		ring_pop(ring->ring);
 	}
+	event_timer_start(ring->control_datagrams->loop, &ring->again, LOOK_AGAIN_MS, empty, ring);
+}
+
+static void answer(void *state)
+{
+	struct control_ring *ring = state;
+
+	ring_answer(ring->ring);
+	empty(ring);
 }
 
 int control_datagrams_start(struct control_datagrams *control_datagrams, event_loop *loop,
 			    struct exchange *exchange, struct counters *counters,
 			    enum control_direction direction)
 {
+	control_datagrams->loop = loop;
 	control_datagrams->counters = counters;
 	control_datagrams->direction = direction;
 	control_datagrams->types = known_types(&control_datagrams->type_count);
@@ -87,15 +96,17 @@ int control_datagrams_start(struct control_datagrams *control_datagrams, event_l
 		event_watch_start(loop, &ring->watch, ring_event(ring->ring), EVENT_IS_USUAL,
 				  answer, ring);
 		/* an empty ring has to be seen empty before it wakes */
-		answer(ring);
+		empty(ring);
 	}
 	return 0;
 }
 
 void control_datagrams_close(struct control_datagrams *control_datagrams)
 {
-	for (size_t i = 0; i < control_datagrams->ring_count; i++)
+	for (size_t i = 0; i < control_datagrams->ring_count; i++) {
 		event_watch_stop(&control_datagrams->rings[i].watch);
+		event_timer_stop(&control_datagrams->rings[i].again);
+	}
 	free(control_datagrams->rings);
 	control_datagrams->rings = NULL;
 	control_datagrams->ring_count = 0;

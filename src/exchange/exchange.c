@@ -9,7 +9,7 @@
 
 enum {
 	/* what may come while the control thread is busy for some milliseconds */
-	CONTROL_RECORDS = 256,
+	CONTROL_RECORDS = 512,
 	SOCKET_RECORDS = 4,
 };
 

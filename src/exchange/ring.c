@@ -144,6 +144,14 @@ static bool look_before_sleep(struct ring *ring, uint32_t head)
 	return true;
 }
 
+uint32_t ring_waiting(struct ring *ring)
+{
+	uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+
+	(void)look_at_tail(ring, head);
+	return ring->known_tail - head;
+}
+
 const void *ring_front(struct ring *ring)
 {
 	uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
@@ -158,9 +166,4 @@ void ring_pop(struct ring *ring)
 	uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
 
 	atomic_store_explicit(&ring->head, head + 1, memory_order_release);
-}
-
-void ring_remind(struct ring *ring)
-{
-	make_readable(ring);
 }
