@@ -38,21 +38,10 @@ void message_socket_buffers(const struct udp_socket_buffers *buffers)
 	report_cap(buffers->send, buffers->send_wanted, "send", "net.core.wmem_max");
 }
 
-void message_tun_failure(const char *name, const struct tun_failure *failure)
+/* An interface of that name exists and cannot be taken over. */
+static void message_occupied(const char *name, enum tun_obstacle obstacle)
 {
-	const char *error = strerror(failure->error);
-
-	switch (failure->obstacle) {
-	case TUN_CANNOT_BE_READ:
-		log_error("cannot read interface %s: %s", name, error);
-		break;
-	case TUN_HAS_NO_DEVICE:
-		log_error("/dev/net/tun is not there: load the tun module (modprobe tun), or give "
-			  "the container the device");
-		break;
-	case TUN_DEVICE_IS_CLOSED:
-		log_error("cannot open /dev/net/tun: %s; run as root or with CAP_NET_ADMIN", error);
-		break;
+	switch (obstacle) {
 	case TUN_IS_ANOTHER_KIND:
 		log_error("interface %s exists and is no tun device: choose another name for "
 			  "--interface",
@@ -73,9 +62,16 @@ void message_tun_failure(const char *name, const struct tun_failure *failure)
 			  "another name for --interface",
 			  name);
 		break;
-	case TUN_WAS_TAKEN:
+	default:
 		log_error("interface %s is in use by another process", name);
 		break;
+	}
+}
+
+/* A queue of the interface is refused. */
+static void message_refused(const char *name, const struct tun_failure *failure)
+{
+	switch (failure->obstacle) {
 	case TUN_IS_NOT_PERMITTED:
 		log_error("no permission to use tunnel interface %s: run as root or with "
 			  "CAP_NET_ADMIN",
@@ -84,8 +80,39 @@ void message_tun_failure(const char *name, const struct tun_failure *failure)
 	case TUN_QUEUE_IS_BUSY:
 		log_error("tunnel interface %s is in use by another process", name);
 		break;
+	default:
+		log_error("cannot attach a queue to tunnel interface %s: %s", name,
+			  strerror(failure->error));
+		break;
+	}
+}
+
+void message_tun_failure(const char *name, const struct tun_failure *failure)
+{
+	const char *error = strerror(failure->error);
+
+	switch (failure->obstacle) {
+	case TUN_CANNOT_BE_READ:
+		log_error("cannot read interface %s: %s", name, error);
+		break;
+	case TUN_HAS_NO_DEVICE:
+		log_error("/dev/net/tun is not there: load the tun module (modprobe tun), or give "
+			  "the container the device");
+		break;
+	case TUN_DEVICE_IS_CLOSED:
+		log_error("cannot open /dev/net/tun: %s; run as root or with CAP_NET_ADMIN", error);
+		break;
+	case TUN_IS_ANOTHER_KIND:
+	case TUN_IS_TAP:
+	case TUN_IS_SINGLE_QUEUE:
+	case TUN_IS_IN_USE:
+	case TUN_WAS_TAKEN:
+		message_occupied(name, failure->obstacle);
+		break;
+	case TUN_IS_NOT_PERMITTED:
+	case TUN_QUEUE_IS_BUSY:
 	case TUN_QUEUE_IS_REFUSED:
-		log_error("cannot attach a queue to tunnel interface %s: %s", name, error);
+		message_refused(name, failure);
 		break;
 	case TUN_HEADER_IS_REFUSED:
 		log_error("cannot set the offload header of tunnel interface %s: %s; try --offload "
