@@ -49,22 +49,25 @@ struct event_timer {
 /** What is looked at first when several events are there in the same round. */
 enum event_priority { EVENT_IS_URGENT = 1, EVENT_IS_USUAL = 0, EVENT_CAN_WAIT = -1 };
 
-/**
- * Makes a loop. The calling thread is registered with RCU, and online. Returns NULL when the system
- * gives no descriptors or memory for it.
- */
+/** Makes a loop. Returns NULL when the system gives no descriptors or memory for it. */
 event_loop *event_loop_create(void);
 
 /** Frees a loop in which nothing is started any more; NULL is fine. */
 void event_loop_destroy(event_loop *loop);
 
-/** Calls handlers until one of them calls event_loop_stop(). */
-void event_loop_run(event_loop *loop);
+/**
+ * Calls handlers until one of them calls event_loop_stop(). The thread is registered with RCU, and
+ * online. Returns false, after an error was logged, when the system does not let it go on.
+ */
+bool event_loop_run(event_loop *loop);
 
 /** Has event_loop_run() return when the handlers of this round were called. */
 void event_loop_stop(event_loop *loop);
 
-/** Calls a handler whenever a descriptor is readable, or in error. */
+/**
+ * Calls a handler whenever a descriptor is readable, or in error. One that the system cannot watch
+ * ends the loop's run as a failure.
+ */
 void event_watch_start(event_loop *loop, struct event_watch *watch, int fd,
 		       enum event_priority priority, event_handler *handler, void *state);
 

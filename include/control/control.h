@@ -26,6 +26,7 @@ struct control;
 enum control_outcome {
 	CONTROL_WAS_STOPPED, /* SIGINT, SIGTERM or SIGHUP */
 	CONTROL_LOST_TUNNEL, /* the tunnel interface is gone */
+	CONTROL_HAS_FAILED,  /* the event loop cannot go on, which was logged */
 };
 
 /** What the control thread looks after; all of it outlives it. */

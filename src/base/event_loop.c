@@ -20,12 +20,30 @@ static void go_online(struct ev_loop *loop)
 	rcu_thread_online();
 }
 
-/* libev's own answer is abort(). What it asks for then is not there, such as epoll_wait() itself:
- * there is nothing to go on with. */
+/* The loop that this thread runs, because libev does not say whose error it reports. */
+static _Thread_local event_loop *running;
+static char has_failed; /* a loop's user data leads here once it cannot go on */
+
+/*
+ * libev's own answer is abort(), which takes nothing back. What it asked for is not there, such as
+ * epoll_wait() itself, and it would ask again for ever, so the run ends. Outside of a run there is
+ * nothing that could end.
+ */
 static void fail(const char *what)
 {
 	log_error("the event loop cannot go on: %s: %s", what, strerror(errno));
-	exit(EXIT_FAILURE);
+	if (running == NULL)
+		exit(EXIT_FAILURE);
+	ev_set_userdata(running, &has_failed);
+}
+
+/* Comes after each wait. While it waits libev does not listen to ev_break(). */
+static void call_handlers(event_loop *loop)
+{
+	if (ev_userdata(loop) == &has_failed)
+		ev_break(loop, EVBREAK_ALL);
+	else
+		ev_invoke_pending(loop);
 }
 
 static void ignore_periodic(struct ev_loop *loop, ev_periodic *periodic, int events)
@@ -50,14 +68,16 @@ static void have_it_sleep_long(struct ev_loop *loop)
 
 event_loop *event_loop_create(void)
 {
-	struct ev_loop *loop = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);
+	struct ev_loop *loop;
 
+	ev_set_syserr_cb(fail);
+	loop = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);
 	if (loop == NULL)
 		loop = ev_loop_new(EVFLAG_NOENV | EVBACKEND_POLL);
 	if (loop == NULL)
 		return NULL;
-	ev_set_syserr_cb(fail);
 	have_it_sleep_long(loop);
+	ev_set_invoke_pending_cb(loop, call_handlers);
 	ev_set_loop_release_cb(loop, go_offline, go_online);
 	return loop;
 }
@@ -68,9 +88,13 @@ void event_loop_destroy(event_loop *loop)
 		ev_loop_destroy(loop);
 }
 
-void event_loop_run(event_loop *loop)
+bool event_loop_run(event_loop *loop)
 {
+	running = loop;
+	ev_set_userdata(loop, NULL);
 	ev_run(loop, 0);
+	running = NULL;
+	return ev_userdata(loop) != &has_failed;
 }
 
 void event_loop_stop(event_loop *loop)
@@ -82,9 +106,15 @@ static void descriptor_is_ready(struct ev_loop *loop, ev_io *io, int events)
 {
 	const struct event_watch *watch = io->data;
 
-	(void)loop;
-	(void)events;
-	watch->handler(watch->state);
+	if (!(events & EV_ERROR)) {
+		watch->handler(watch->state);
+		return;
+	}
+	/* there is no memory for it in the kernel, say; libev has stopped it, and nothing would
+	 * ever be heard of it again */
+	log_error("the event loop cannot go on: it cannot watch descriptor %d", io->fd);
+	ev_set_userdata(loop, &has_failed);
+	ev_break(loop, EVBREAK_ALL);
 }
 
 void event_watch_start(event_loop *loop, struct event_watch *watch, int fd,

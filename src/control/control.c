@@ -164,7 +164,8 @@ bool control_set_up(struct control *control, const struct control_settings *sett
 enum control_outcome control_run(struct control *control)
 {
 	expiry_start(&control->expiry);
-	event_loop_run(control->ending.loop);
+	if (!event_loop_run(control->ending.loop))
+		return CONTROL_HAS_FAILED;
 	return control->ending.outcome;
 }
 

@@ -5,11 +5,16 @@
 #include "base/rcu.h"
 #include "random_traffic.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -123,6 +128,47 @@ static void what_can_wait_comes_last(void **state)
 	close(late.event);
 	close(usual.event);
 	close(urgent.event);
+	event_loop_destroy(loop);
+}
+
+/* Stops the other one, whose event is there in the same round. */
+struct rivals {
+	struct probe winner;
+	struct probe loser;
+};
+
+static void stop_the_rival(void *state)
+{
+	struct rivals *rivals = state;
+
+	note_and_read(&rivals->winner);
+	event_watch_stop(&rivals->loser.watch);
+	event_timer_stop(&rivals->loser.timer);
+	event_timer_start(rivals->winner.loop, &rivals->winner.timer, 30, note_and_end,
+			  &rivals->winner);
+}
+
+static void what_is_stopped_in_its_own_round_is_not_called(void **state)
+{
+	event_loop *loop = open_loop();
+	struct rivals rivals = {probe_of(loop), probe_of(loop)};
+
+	(void)state;
+	event_watch_start(loop, &rivals.winner.watch, rivals.winner.event, EVENT_IS_URGENT,
+			  stop_the_rival, &rivals);
+	event_watch_start(loop, &rivals.loser.watch, rivals.loser.event, EVENT_IS_USUAL,
+			  note_and_read, &rivals.loser);
+	event_timer_start(loop, &rivals.loser.timer, 1, note_only, &rivals.loser);
+	eventfd_write(rivals.winner.event, 1);
+	eventfd_write(rivals.loser.event, 1);
+	usleep(5000); /* the timer is due as well */
+	event_loop_run(loop);
+	assert_int_equal(rivals.winner.calls, 2);
+	assert_int_equal(rivals.loser.calls, 0);
+	event_watch_stop(&rivals.winner.watch);
+	event_timer_stop(&rivals.winner.timer);
+	close(rivals.winner.event);
+	close(rivals.loser.event);
 	event_loop_destroy(loop);
 }
 
@@ -256,6 +302,72 @@ static void a_handler_is_a_critical_section(void **state)
 	event_loop_destroy(loop);
 }
 
+static int unwatchable = -1; /* descriptor for which the kernel has no room */
+
+/* libev calls this one: the limit of the system (fs.epoll.max_user_watches) is everybody's. */
+int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
+{
+	if (fd == unwatchable) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return (int)syscall(SYS_epoll_ctl, epoll, operation, fd, event);
+}
+
+static void a_descriptor_that_cannot_be_watched_ends_the_run(void **state)
+{
+	event_loop *loop = open_loop();
+	struct probe deaf = probe_of(loop), probe = {.loop = loop};
+
+	(void)state;
+	unwatchable = deaf.event;
+	eventfd_write(deaf.event, 1);
+	event_watch_start(loop, &deaf.watch, deaf.event, EVENT_IS_USUAL, note_and_read, &deaf);
+	/* libev tells when it wakes next */
+	event_timer_start(loop, &probe.timer, 10, note_and_end, &probe);
+	assert_false(event_loop_run(loop));
+	assert_int_equal(deaf.calls, 0);
+	event_watch_stop(&deaf.watch);
+	close(deaf.event);
+	unwatchable = -1;
+	/* another run of the same loop is none that failed */
+	event_timer_start(loop, &probe.timer, 1, note_and_end, &probe);
+	assert_true(event_loop_run(loop));
+	event_loop_destroy(loop);
+}
+
+/* The descriptor that the only loop waits on. */
+static int find_epoll(void)
+{
+	static const char epoll[] = "anon_inode:[eventpoll]";
+	char path[64], leads_to[sizeof(epoll)];
+
+	for (int fd = 3; fd < 1000; fd++) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		if (readlink(path, leads_to, sizeof(leads_to)) == (ssize_t)sizeof(epoll) - 1 &&
+		    memcmp(leads_to, epoll, sizeof(epoll) - 1) == 0)
+			return fd;
+	}
+	return -1;
+}
+
+static void a_wait_that_fails_ends_the_run(void **state)
+{
+	event_loop *loop = open_loop();
+	struct probe probe = probe_of(loop);
+
+	(void)state;
+	event_timer_start(loop, &probe.timer, 1, note_and_end, &probe);
+	assert_true(event_loop_run(loop));
+	assert_return_code(dup2(probe.event, find_epoll()), errno);
+	event_timer_start(loop, &probe.timer, 10000, note_and_end, &probe);
+	assert_false(event_loop_run(loop));
+	assert_int_equal(probe.calls, 1);
+	event_timer_stop(&probe.timer);
+	close(probe.event);
+	event_loop_destroy(loop);
+}
+
 static int become_control_thread(void **state)
 {
 	(void)state;
@@ -275,11 +387,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_watch_sees_its_descriptor),
 		cmocka_unit_test(what_can_wait_comes_last),
+		cmocka_unit_test(what_is_stopped_in_its_own_round_is_not_called),
 		cmocka_unit_test(timers_are_due_in_order_and_not_early),
 		cmocka_unit_test(a_timer_may_start_itself_again),
 		cmocka_unit_test(a_slow_handler_makes_no_timer_early),
 		cmocka_unit_test(a_waiting_loop_holds_up_no_grace_period),
 		cmocka_unit_test(a_handler_is_a_critical_section),
+		cmocka_unit_test(a_descriptor_that_cannot_be_watched_ends_the_run),
+		cmocka_unit_test(a_wait_that_fails_ends_the_run),
 	};
 
 	return report_seed(cmocka_run_group_tests_name("event loop", tests, become_control_thread,
