@@ -70,4 +70,8 @@ void control_close(struct control *control);
 /** How sockets are to be opened, as the options say. Any thread. */
 struct udp_socket_settings control_socket_settings(const struct options *options);
 
+/** What a step of opening a socket is called after "cannot". Any thread. */
+const char *control_socket_step(const struct udp_socket_settings *settings,
+				enum udp_socket_step step);
+
 #endif

@@ -22,11 +22,19 @@ struct udp_socket_settings {
 	bool offload;    /* receive coalesced datagrams (UDP_GRO) where the kernel can */
 };
 
+/** What is done to open a socket, in this order. */
+enum udp_socket_step {
+	UDP_SOCKET_IS_MADE,
+	UDP_SOCKET_GETS_OPTIONS,
+	UDP_SOCKET_GETS_DEVICE, /* and the mark, where there is one */
+	UDP_SOCKET_GETS_PORT,
+};
+
 /** Why the sockets could not be opened. */
 struct udp_socket_failure {
-	const char *step; /* what was tried, for "cannot STEP" */
-	uint16_t port;    /* of the socket, host byte order */
-	int error;        /* errno */
+	enum udp_socket_step step; /* that failed */
+	uint16_t port;             /* of the socket, host byte order */
+	int error;                 /* positive errno */
 };
 
 /**

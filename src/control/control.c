@@ -55,17 +55,6 @@ struct control *control_open(void)
 	return NULL;
 }
 
-struct udp_socket_settings control_socket_settings(const struct options *options)
-{
-	return (struct udp_socket_settings){
-		.device = options->bind_to_interface,
-		.port = (uint16_t)options->listen_port,
-		.port_each = options->port_per_worker,
-		.fwmark = options->fwmark,
-		.offload = options->offload,
-	};
-}
-
 static bool open_expiry(struct control *control, const struct control_settings *settings)
 {
 	const struct options *options = settings->options;

@@ -2,6 +2,7 @@
 #include "control/wan.h"
 
 #include "base/log.h"
+#include "control/control.h"
 #include "io/path_mtu.h"
 
 #include <errno.h>
@@ -21,13 +22,12 @@ void wan_start(struct wan *wan, event_loop *loop, const struct wan_settings *set
 	wan->ifindex = settings->ifindex;
 }
 
-/* Says what could not be opened, once, and comes again. */
-static bool try_later(struct wan *wan, const struct udp_socket_failure *failure)
+/* Says what could not be done, once, and comes again. @error: positive errno */
+static bool try_later(struct wan *wan, const char *what, uint16_t port, int error)
 {
 	if (!wan->is_retrying)
 		log_warning("%s is back, but cannot %s (port %u): %s; trying again",
-			    wan->settings.sockets.device, failure->step, failure->port,
-			    strerror(failure->error));
+			    wan->settings.sockets.device, what, port, strerror(error));
 	wan->is_retrying = true;
 	event_timer_start(wan->loop, &wan->retry, SOCKET_RETRY_MS, wan->look_again,
 			  wan->look_again_state);
@@ -62,19 +62,23 @@ static bool renew_sockets(struct wan *wan)
 {
 	const struct udp_socket_settings *settings = &wan->settings.sockets;
 	size_t count = wan->settings.exchange->channel_count;
-	struct udp_socket_failure failure = {"find memory for sockets", settings->port, ENOMEM};
+	struct udp_socket_failure failure;
 	int *sockets = malloc(count * sizeof(*sockets));
-	bool is_renewed = false;
+	bool is_open, is_renewed = false;
 
-	if (sockets != NULL && udp_sockets_open(settings, sockets, count, &failure)) {
+	if (sockets == NULL)
+		return try_later(wan, "find memory for sockets", settings->port, ENOMEM);
+	is_open = udp_sockets_open(settings, sockets, count, &failure);
+	if (is_open) {
 		expiry_renew_sockets(wan->settings.expiry, sockets);
-		failure.step = "hand all workers their sockets";
-		failure.error = EAGAIN;
 		is_renewed = hand_over(wan, sockets);
 	}
 	free(sockets);
+	if (!is_open)
+		return try_later(wan, control_socket_step(settings, failure.step), failure.port,
+				 failure.error);
 	if (!is_renewed)
-		return try_later(wan, &failure);
+		return try_later(wan, "hand all workers their sockets", settings->port, EAGAIN);
 	wan->is_retrying = false;
 	return true;
 }

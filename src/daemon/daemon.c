@@ -67,7 +67,7 @@ static bool open_sockets(const struct options *options, int *sockets, size_t cou
 
 	if (udp_sockets_open(&settings, sockets, count, &failure))
 		return true;
-	message_socket_failure(options, &failure);
+	message_socket_failure(&settings, &failure);
 	return false;
 }
 

@@ -2,24 +2,28 @@
 #include "daemon/messages.h"
 
 #include "base/log.h"
+#include "control/control.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-void message_socket_failure(const struct options *options, const struct udp_socket_failure *failure)
+void message_socket_failure(const struct udp_socket_settings *settings,
+			    const struct udp_socket_failure *failure)
 {
+	const char *step = control_socket_step(settings, failure->step);
+
 	if (failure->error == EADDRINUSE)
 		log_error("UDP port %u on %s is taken by another process: stop that one (see 'ss "
 			  "-ulpn'), or choose another --listen-port",
-			  failure->port, options->bind_to_interface);
+			  failure->port, settings->device);
 	else if (failure->error == EPERM || failure->error == EACCES)
 		log_error(
 			"no permission to %s: run as root or with CAP_NET_ADMIN, CAP_NET_RAW and, "
 			"for ports below 1024, CAP_NET_BIND_SERVICE",
-			failure->step);
+			step);
 	else
-		log_error("cannot %s: %s", failure->step, strerror(failure->error));
+		log_error("cannot %s: %s", step, strerror(failure->error));
 }
 
 static void report_cap(int granted, int wanted, const char *what, const char *limit)

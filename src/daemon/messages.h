@@ -6,8 +6,8 @@
 #include "io/tun_interface.h"
 #include "io/udp_socket.h"
 
-/** Says why the sockets could not be opened. */
-void message_socket_failure(const struct options *options,
+/** Says why the sockets could not be opened. @settings: that they should have had */
+void message_socket_failure(const struct udp_socket_settings *settings,
 			    const struct udp_socket_failure *failure);
 
 /** Says what the system does not grant of a socket's buffers. */

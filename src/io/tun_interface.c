@@ -1,7 +1,6 @@
 /* The tunnel interface; see tun_interface.h for the theory of operation. */
 #include "io/tun_interface.h"
 
-#include "base/log.h"
 #include "link/link.h"
 #include "packet/headers.h"
 #include "packet/vnet_header.h"

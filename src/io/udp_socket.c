@@ -100,20 +100,19 @@ static int open_socket(const struct udp_socket_settings *settings, uint16_t port
 	int error;
 
 	failure->port = port;
-	failure->step = "make a UDP socket";
+	failure->step = UDP_SOCKET_IS_MADE;
 	if (fd < 0) {
 		failure->error = errno;
 		return -1;
 	}
-	failure->step = "set a UDP socket's options";
+	failure->step = UDP_SOCKET_GETS_OPTIONS;
 	error = set_options(fd, settings->offload);
 	if (error == 0) {
-		failure->step = settings->fwmark != 0 ? "bind to the device and set --fwmark"
-						      : "bind to the device";
+		failure->step = UDP_SOCKET_GETS_DEVICE;
 		error = udp_socket_bind_to_device(fd, settings->device, settings->fwmark);
 	}
 	if (error == 0) {
-		failure->step = "bind to the port";
+		failure->step = UDP_SOCKET_GETS_PORT;
 		error = bind_to_port(fd, port, claim);
 	}
 	if (error == 0)
