@@ -34,11 +34,20 @@ static bool try_later(struct wan *wan, const char *what, uint16_t port, int erro
 	return false;
 }
 
-/* Hands each worker its sockets; what a worker does not take is closed, and counts as a failure. */
-static bool hand_over(struct wan *wan, const int *sockets)
+/* Asked before any socket is opened: those that some workers took would keep the port from a second
+ * try. Only this thread fills the rings, so the room stays. */
+static bool workers_have_room(struct exchange *exchange)
+{
+	for (size_t i = 0; i < exchange->channel_count; i++) {
+		if (ring_free_slots(&exchange->channels[i].to_worker) == 0)
+			return false;
+	}
+	return true;
+}
+
+static void hand_over(struct wan *wan, const int *sockets)
 {
 	const struct udp_socket_settings *settings = &wan->settings.sockets;
-	bool is_complete = true;
 
 	for (size_t i = 0; i < wan->settings.exchange->channel_count; i++) {
 		/* without it the path MTU is not known, which costs an ICMP error, not the worker
@@ -48,14 +57,8 @@ static bool hand_over(struct wan *wan, const int *sockets)
 			.path_mtu_socket = path_mtu_socket_open(settings->device, settings->fwmark),
 		};
 
-		if (channel_give_sockets(&wan->settings.exchange->channels[i], &record))
-			continue;
-		is_complete = false;
-		close(record.socket);
-		if (record.path_mtu_socket >= 0)
-			close(record.path_mtu_socket);
+		(void)channel_give_sockets(&wan->settings.exchange->channels[i], &record);
 	}
-	return is_complete;
 }
 
 static bool renew_sockets(struct wan *wan)
@@ -63,22 +66,23 @@ static bool renew_sockets(struct wan *wan)
 	const struct udp_socket_settings *settings = &wan->settings.sockets;
 	size_t count = wan->settings.exchange->channel_count;
 	struct udp_socket_failure failure;
-	int *sockets = malloc(count * sizeof(*sockets));
-	bool is_open, is_renewed = false;
+	bool is_renewed;
+	int *sockets;
 
+	if (!workers_have_room(wan->settings.exchange))
+		return try_later(wan, "hand all workers their sockets", settings->port, EAGAIN);
+	sockets = malloc(count * sizeof(*sockets));
 	if (sockets == NULL)
 		return try_later(wan, "find memory for sockets", settings->port, ENOMEM);
-	is_open = udp_sockets_open(settings, sockets, count, &failure);
-	if (is_open) {
+	is_renewed = udp_sockets_open(settings, sockets, count, &failure);
+	if (is_renewed) {
 		expiry_renew_sockets(wan->settings.expiry, sockets);
-		is_renewed = hand_over(wan, sockets);
+		hand_over(wan, sockets);
 	}
 	free(sockets);
-	if (!is_open)
+	if (!is_renewed)
 		return try_later(wan, control_socket_step(settings, failure.step), failure.port,
 				 failure.error);
-	if (!is_renewed)
-		return try_later(wan, "hand all workers their sockets", settings->port, EAGAIN);
 	wan->is_retrying = false;
 	return true;
 }
