@@ -4,12 +4,13 @@
 # make install            into $(DESTDIR)$(PREFIX)
 # make WITH_JEMALLOC=no   without jemalloc, for machines whose page size its package does not fit
 # make SANITIZE=yes       with AddressSanitizer and UndefinedBehaviorSanitizer, into build/sanitized
+# make SANITIZE=thread    with ThreadSanitizer, into build/tsan; for the unit tests, with clang
 
 CC ?= gcc
 PREFIX ?= /usr/local
 WITH_JEMALLOC ?= yes
 SANITIZE ?= no
-BUILD ?= $(if $(filter yes,$(SANITIZE)),build/sanitized,build)
+BUILD ?= build$(if $(filter yes,$(SANITIZE)),/sanitized)$(if $(filter thread,$(SANITIZE)),/tsan)
 
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wpedantic -Wformat=2 -Wstrict-prototypes \
@@ -20,6 +21,10 @@ LIBRARIES := -lev -lurcu-qsbr -lurcu-cds -lurcu-common -lmnl -Wl,--as-needed -la
 ifeq ($(SANITIZE),yes)
 # the sanitizer brings an allocator of its own
 ALL_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+else ifeq ($(SANITIZE),thread)
+ALL_CFLAGS += -fsanitize=thread -fno-omit-frame-pointer
+else ifneq ($(SANITIZE),no)
+$(error SANITIZE is yes, thread or no, not '$(SANITIZE)')
 else ifeq ($(WITH_JEMALLOC),yes)
 LIBRARIES += -ljemalloc
 else ifneq ($(WITH_JEMALLOC),no)

@@ -47,6 +47,7 @@ static struct key *key_of(struct cds_lfht_node *node)
 
 static int node_is_peer(struct cds_lfht_node *node, const void *peer)
 {
+	rcu_hash_read(node);
 	return peer_equal(&key_of(node)->destination.peer, peer);
 }
 
