@@ -271,7 +271,7 @@ void connection_store_take_newcomers(struct connection_store *store,
 /** Where an entry moves, and what that may cost others. */
 struct move {
 	struct peer peer;      /* the new key */
-	struct ip_address own; /* all zero: not known */
+	struct ip_address own; /* all zero: not known, a key that there is keeps its own */
 	/* The peer has shown that it receives at the new source: then the key may be taken from
 	 * another peer that is proven, too. */
 	bool source_is_proven;
@@ -287,7 +287,7 @@ enum move_result {
 	ENTRY_MOVED,
 	ENTRY_WAS_THERE,  /* nothing changed but for the own address */
 	MOVE_REFUSED,     /* the key is a proven peer's, and this source is not proven */
-	MOVE_HAS_NO_ROOM, /* for another key */
+	MOVE_HAS_NO_ROOM, /* for another alias, until others end */
 };
 
 /**

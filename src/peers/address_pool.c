@@ -166,8 +166,8 @@ static struct pool_search search_from(const struct address_pool *pool, uint32_t 
 		}
 		if (state == SLOT_FREE && found.free == POOL_NONE) {
 			found.free = offset;
-			/* nobody ever had it, so the peer had no other one either: its search
-			 * would have ended here before */
+			/* nobody ever had it, so the peer was given no other one either: its search
+			 * would have ended here before; what it had by a move is not looked for */
 			if (offset == home &&
 			    atomic_load_explicit(&record->freed_at, memory_order_relaxed) == 0)
 				break;

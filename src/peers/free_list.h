@@ -3,8 +3,9 @@
  *
  * Theory of operation. Places that were never used are handed out in order, so that the memory
  * behind the others stays untouched; places that were given back form a stack linked by index
- * (Treiber 1986). The upper half of its head counts the changes, so that a compare-and-swap cannot
- * succeed on a head that was taken and put back while the successor was being read.
+ * (Treiber 1986). The upper half of its head counts the changes, so that a compare-and-swap does not
+ * succeed on a head that was taken and put back while the successor was being read; it would take a
+ * thread that sleeps there for a multiple of 2^32 changes exactly.
  *
  * Memory ordering. Acquire on taking pairs with release on giving: the place's last user is done
  * with it. A place in use keeps its link, or uses that word for something else: whoever read it as

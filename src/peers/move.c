@@ -14,7 +14,8 @@ struct moving {
 	struct entry *entry;
 	const struct move *move;
 	uint32_t now;
-	struct entry *bereft; /* whose current key was taken; NULL: nobody's was */
+	struct entry *bereft;  /* whose current key was taken; NULL: nobody's was */
+	bool bereft_is_proven; /* when that was decided; a worker may prove it at any moment */
 };
 
 /* A worker that is just making the entry ends that before its next quiescent state. */
@@ -32,29 +33,64 @@ static bool is_current_key(const struct entry *entry, const struct key *key)
 	return entry->public.destination == &key->destination;
 }
 
-/* Takes a key that is in use over. */
-static enum move_result take_over(struct moving *moving, struct key *key)
+/* For the key that the entry has now. */
+static bool has_room_for_alias(const struct moving *moving)
 {
-	struct connection_store *store = moving->store;
-	struct entry *holder = holder_of(store, key);
-	bool is_current = is_current_key(holder, key);
-	bool is_another = holder != moving->entry;
+	return moving->entry->public.destination == NULL ||
+	       moving->store->alias_count < moving->store->max_aliases;
+}
 
-	if (is_another && (!is_current || peer_entry_is_proven(&holder->public)) &&
-	    !moving->move->source_is_proven)
+static void remember_own_address(const struct moving *moving, struct key *key)
+{
+	if (!ip_address_is_none(&moving->move->own))
+		key_set_own_address(key, &moving->move->own);
+}
+
+/* Takes another entry's current key over. */
+static enum move_result take_current_key(struct moving *moving, struct entry *holder)
+{
+	bool is_proven = peer_entry_is_proven(&holder->public);
+
+	if (is_proven && !moving->move->source_is_proven)
 		return MOVE_REFUSED;
-	key_set_own_address(key, &moving->move->own);
-	if (!is_another && is_current)
-		return ENTRY_WAS_THERE;
-	if (!is_current)
-		store_forget_alias(store, holder, key);
-	else
-		moving->bereft = holder;
-	key_give_to(key, index_of(store, &moving->entry->public));
+	if (!has_room_for_alias(moving))
+		return MOVE_HAS_NO_ROOM;
+	moving->bereft = holder;
+	moving->bereft_is_proven = is_proven;
 	return ENTRY_MOVED;
 }
 
-/* The key to move to, leading to the entry; `key` is NULL unless the result is ENTRY_MOVED. */
+/* Takes an alias over, an own one or another entry's: the key that the entry has becomes one in its
+ * place, so there is room for it. */
+static enum move_result take_alias(struct moving *moving, struct entry *holder,
+				   const struct key *key)
+{
+	if (holder != moving->entry && !moving->move->source_is_proven)
+		return MOVE_REFUSED;
+	store_forget_alias(moving->store, holder, key);
+	return ENTRY_MOVED;
+}
+
+/* Takes a key that is in use over. */
+static enum move_result take_over(struct moving *moving, struct key *key)
+{
+	struct entry *holder = holder_of(moving->store, key);
+	enum move_result result;
+
+	if (!is_current_key(holder, key))
+		result = take_alias(moving, holder, key);
+	else if (holder != moving->entry)
+		result = take_current_key(moving, holder);
+	else
+		result = ENTRY_WAS_THERE;
+	if (result == ENTRY_MOVED)
+		key_give_to(key, index_of(moving->store, &moving->entry->public));
+	if (result == ENTRY_MOVED || result == ENTRY_WAS_THERE)
+		remember_own_address(moving, key);
+	return result;
+}
+
+/* Finds or makes the key to move to; it leads to the entry if the result is ENTRY_MOVED. */
 static enum move_result find_or_make_key(struct moving *moving, struct key **key)
 {
 	struct key_index *index = &moving->store->index;
@@ -64,6 +100,8 @@ static enum move_result find_or_make_key(struct moving *moving, struct key **key
 	struct key *fresh;
 
 	if (found == NULL) {
+		if (!has_room_for_alias(moving))
+			return MOVE_HAS_NO_ROOM;
 		fresh = key_index_take(index, peer, &moving->move->own,
 				       index_of(moving->store, &moving->entry->public));
 		if (fresh == NULL)
@@ -92,7 +130,7 @@ static void settle_bereft(struct moving *moving, entry_removed *removed, void *a
 			  struct departures *departures)
 {
 	struct entry *bereft = moving->bereft;
-	bool is_proven = peer_entry_is_proven(&bereft->public);
+	bool is_proven = moving->bereft_is_proven;
 
 	if (is_proven && !moving->move->drops_former_holder) {
 		rcu_publish(bereft->public.destination, NULL);
@@ -108,15 +146,12 @@ enum move_result connection_store_move(struct connection_store *store, struct pe
 				       const struct move *move, uint32_t now,
 				       entry_removed *removed, void *argument)
 {
-	struct moving moving = {store, entry_of(entry), move, now, NULL};
+	struct moving moving = {store, entry_of(entry), move, now, NULL, false};
 	struct destination *former = entry->destination;
 	struct departures departures = {0};
-	enum move_result result = MOVE_HAS_NO_ROOM;
-	struct key *key;
+	struct key *key = NULL;
+	enum move_result result = find_or_make_key(&moving, &key);
 
-	store_drop_old_aliases(store, moving.entry, now, &departures);
-	if (store->alias_count < store->max_aliases)
-		result = find_or_make_key(&moving, &key);
 	if (result == ENTRY_MOVED) {
 		rcu_publish(entry->destination, &key->destination);
 		if (former != NULL)
@@ -124,6 +159,8 @@ enum move_result connection_store_move(struct connection_store *store, struct pe
 		if (moving.bereft != NULL)
 			settle_bereft(&moving, removed, argument, &departures);
 	}
+	/* only now: the entry may have moved back to one of them */
+	store_drop_old_aliases(store, moving.entry, now, &departures);
 	store_end_departures(store, &departures);
 	return result;
 }
