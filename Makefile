@@ -1,5 +1,6 @@
 # make                    builds build/udp-encap-tun
 # make unit               builds and runs the unit tests
+# make unit-threads       those of what threads share
 # make bench              builds what the measurements compare with
 # make install            into $(DESTDIR)$(PREFIX)
 # make WITH_JEMALLOC=no   without jemalloc, for machines whose page size its package does not fit
@@ -34,9 +35,12 @@ endif
 SOURCES := $(sort $(wildcard src/*.c src/*/*.c))
 OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 UNIT_TESTS := $(patsubst tests/unit/test_%.c,$(BUILD)/unit/test_%,$(wildcard tests/unit/test_*.c))
+# without those that there are not
+UNIT_THREADS := $(filter $(UNIT_TESTS),$(patsubst %,$(BUILD)/unit/test_%,\
+	connection_store moving_peers address_pool ring notices))
 UNIT_SHARED := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/unit/test_%.c,$(wildcard tests/unit/*.c)))
 
-.PHONY: all unit unit-build bench install clean
+.PHONY: all unit unit-build unit-threads bench install clean
 all: $(BUILD)/udp-encap-tun
 
 $(BUILD)/udp-encap-tun: $(OBJECTS)
@@ -78,6 +82,8 @@ bench: all $(BUILD)/minimal-loop $(BUILD)/bench/limit $(BUILD)/bench/round-trips
 unit-build: $(UNIT_TESTS)
 
 unit: $(UNIT_TESTS)
+unit-threads: $(UNIT_THREADS)
+unit unit-threads:
 	@failed=0; for test in $^; do echo "== $$test"; $$test || failed=1; done; exit $$failed
 
 install: $(BUILD)/udp-encap-tun
