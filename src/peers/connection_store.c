@@ -202,7 +202,8 @@ static struct key *make(struct connection_store *store, const struct peer *peer,
 	if (key != making.key)
 		*result = ENTRY_FOUND;
 	else if (store->settings.keeps_records)
-		newcomers_push(&store->newcomers, key_entry(key));
+		/* not where the key leads: that may be another entry by now */
+		newcomers_push(&store->newcomers, index_of(store, &making.entry->public));
 	return key;
 }
 
