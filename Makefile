@@ -37,7 +37,7 @@ OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 UNIT_TESTS := $(patsubst tests/unit/test_%.c,$(BUILD)/unit/test_%,$(wildcard tests/unit/test_*.c))
 # without those that there are not
 UNIT_THREADS := $(filter $(UNIT_TESTS),$(patsubst %,$(BUILD)/unit/test_%,\
-	connection_store moving_peers address_pool ring notices))
+	connection_store moving_peers address_pool free_list ring notices))
 UNIT_SHARED := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/unit/test_%.c,$(wildcard tests/unit/*.c)))
 
 .PHONY: all unit unit-build unit-threads bench install clean

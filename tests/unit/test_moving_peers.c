@@ -10,10 +10,12 @@
 #include "base/clock.h"
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -1122,7 +1124,8 @@ static void a_key_that_is_made_at_the_moment_of_the_move(void **state)
 	uint32_t now = 1, wanted = 1, made;
 
 	(void)state;
-	contest = (struct contest){.store = store_with(300, 24), .peers = 1};
+	contest = (struct contest){.store = bare_store(300, true), .peers = 1};
+	set_pool(contest.store, NETWORK, 24, 1);
 	chase.entry = obtain(contest.store, 0, 1, ENTRY_MADE);
 	contest.first_address = host_order(&chase.entry->tunnel_address);
 	atomic_store(&chase.wanted, 0);
@@ -1140,6 +1143,10 @@ static void a_key_that_is_made_at_the_moment_of_the_move(void **state)
 		move(contest.store, chase.entry, to(wanted), now, ENTRY_MOVED);
 		atomic_store(&chase.settled, wanted);
 		assert_ptr_equal(find(contest.store, wanted), chase.entry);
+		/* those that were absorbed are left out, and the one that moves is told once */
+		take_newcomers(contest.store);
+		for (uint32_t i = 0; i < came.count; i++)
+			assert_true(came.entries[i] != chase.entry || wanted == 1);
 		now += wanted % 8 == 0;
 		if (wanted % 32 == 0)
 			sweep(contest.store, now);
@@ -1149,6 +1156,73 @@ static void a_key_that_is_made_at_the_moment_of_the_move(void **state)
 	assert_int_equal(connection_store_count(contest.store), 1 + made - told.count);
 	assert_true(made > 0);
 	assert_all_is_usable(contest.store, 300, now);
+}
+
+/* A worker that stands between the key of a new entry and all that comes after the key. */
+static _Thread_local bool stands_after_the_key;
+static _Atomic bool has_made_the_key;
+
+/* In place of liburcu's, which it calls. */
+struct cds_lfht_node *cds_lfht_add_unique(struct cds_lfht *table, unsigned long hash,
+					  cds_lfht_match_fct match, const void *key,
+					  struct cds_lfht_node *node)
+{
+	static __typeof__(&cds_lfht_add_unique) liburcus;
+	struct cds_lfht_node *published;
+
+	if (liburcus == NULL)
+		*(void **)&liburcus = dlsym(RTLD_NEXT, "cds_lfht_add_unique");
+	published = liburcus(table, hash, match, key, node);
+	if (stands_after_the_key) {
+		stands_after_the_key = false;
+		atomic_store(&has_made_the_key, true);
+		usleep(20000);
+	}
+	return published;
+}
+
+static void make_an_entry_slowly(struct worker *worker)
+{
+	struct peer peer = numbered_peer(7);
+	enum obtain_result result;
+
+	if (worker->number != 0)
+		return;
+	stands_after_the_key = true;
+	(void)connection_store_obtain(contest.store, &peer, NULL, 2, &result);
+	worker->made += result == ENTRY_MADE;
+}
+
+static void a_move_waits_for_a_worker_that_has_made_the_key_alone(void **state)
+{
+	(void)state;
+	for (int absorbs = 0; absorbs < 2; absorbs++) {
+		struct peer_entry *entry;
+
+		contest = (struct contest){.store = bare_store(300, true), .peers = 1};
+		set_pool(contest.store, NETWORK, 24, 1);
+		entry = proven(contest.store, 1, 1);
+		told.count = 0;
+		atomic_store(&has_made_the_key, false);
+		start_workers(__func__, make_an_entry_slowly);
+		while (!atomic_load(&has_made_the_key))
+			sched_yield();
+		if (absorbs)
+			move(contest.store, entry, to(7), 2, ENTRY_MOVED);
+		else
+			sweep(contest.store, 2);
+		assert_int_equal(end_workers(), 1);
+		assert_int_equal(told.count, absorbs);
+		assert_int_equal(connection_store_count(contest.store), 2 - absorbs);
+		assert_int_equal(find(contest.store, 7) == entry, absorbs);
+		if (absorbs)
+			assert_null(connection_store_find_tunnel_address(
+				contest.store, &told.last->tunnel_address));
+		take_newcomers(contest.store);
+		assert_int_equal(came.count, 2 - absorbs);
+		assert_all_is_usable(contest.store, 300, 2);
+		end_contest(state);
+	}
 }
 
 /* Nothing but the key leads these workers to what the control thread makes. */
@@ -1581,6 +1655,8 @@ int main(void)
 		cmocka_unit_test_teardown(no_reader_misses_an_entry_that_moves, end_contest),
 		cmocka_unit_test_teardown(no_reader_sees_half_a_destination, end_contest),
 		cmocka_unit_test_teardown(a_key_that_is_made_at_the_moment_of_the_move,
+					  end_contest),
+		cmocka_unit_test_teardown(a_move_waits_for_a_worker_that_has_made_the_key_alone,
 					  end_contest),
 		cmocka_unit_test_teardown(a_key_is_given_to_one_new_entry_after_the_other,
 					  end_contest),
