@@ -28,8 +28,7 @@ static bool open_parts(struct connection_store *store)
 	store->entries = lazy_memory_map(entries_size(store));
 	if (store->entries == NULL)
 		return false;
-	free_list_init(&store->free, store->entries, offsetof(struct entry, next),
-		       sizeof(*store->entries), entries);
+	free_list_init(&store->free, &store->entries->next, sizeof(*store->entries), entries);
 	if (!key_index_open(&store->index, entries, store->max_aliases))
 		return false;
 	return !store->settings.keeps_records || newcomers_open(&store->newcomers, entries);

@@ -1,19 +1,19 @@
 /* Free places; see free_list.h for the theory of operation. */
 #include "peers/free_list.h"
 
-void free_list_init(struct free_list *list, void *array, size_t link_offset, size_t stride,
+void free_list_init(struct free_list *list, _Atomic uint32_t *first_link, size_t stride,
 		    uint32_t places)
 {
 	atomic_init(&list->head, 0);
 	atomic_init(&list->touched, 0);
 	list->places = places;
-	list->links = (char *)array + link_offset;
-	list->stride = stride;
+	list->first_link = first_link;
+	list->stride = stride / sizeof(*first_link);
 }
 
 static _Atomic uint32_t *link_of(const struct free_list *list, uint32_t index)
 {
-	return (_Atomic uint32_t *)(void *)(list->links + index * list->stride);
+	return list->first_link + index * list->stride;
 }
 
 static uint32_t take_fresh(struct free_list *list)

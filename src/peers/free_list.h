@@ -3,9 +3,9 @@
  *
  * Theory of operation. Places that were never used are handed out in order, so that the memory
  * behind the others stays untouched; places that were given back form a stack linked by index
- * (Treiber 1986). The upper half of its head counts the changes, so that a compare-and-swap does not
- * succeed on a head that was taken and put back while the successor was being read; it would take a
- * thread that sleeps there for a multiple of 2^32 changes exactly.
+ * (Treiber 1986). The upper half of its head counts the changes, so that a compare-and-swap does
+ * not succeed on a head that was taken and put back while the successor was being read; it would
+ * take a thread that sleeps there for a multiple of 2^32 changes exactly.
  *
  * Memory ordering. Acquire on taking pairs with release on giving: the place's last user is done
  * with it. A place in use keeps its link, or uses that word for something else: whoever read it as
@@ -25,18 +25,16 @@ struct free_list {
 	_Alignas(64) _Atomic uint64_t head; /* changes << 32 | index + 1 */
 	_Atomic uint32_t touched;           /* places used at least once */
 	uint32_t places;
-	char *links; /* the first place's; that of another place lies `stride` bytes further for
-			each */
-	size_t stride;
+	_Atomic uint32_t *first_link;
+	size_t stride; /* from one link to the next, in units of their size */
 };
 
 /**
  * Prepares a list in which every place is free. Before other threads use it.
- * @array: the first place
- * @link_offset: of an _Atomic uint32_t in each place, bytes
- * @stride: from one place to the next, bytes
+ * @first_link: an _Atomic uint32_t in the first place
+ * @stride: bytes from one place to the next
  */
-void free_list_init(struct free_list *list, void *array, size_t link_offset, size_t stride,
+void free_list_init(struct free_list *list, _Atomic uint32_t *first_link, size_t stride,
 		    uint32_t places);
 
 /** Takes a place. Returns its index or FREE_LIST_IS_EMPTY. Any thread. */

@@ -25,8 +25,7 @@ bool key_index_open(struct key_index *index, uint32_t entries, uint32_t aliases)
 	index->keys = lazy_memory_map(keys * sizeof(*index->keys));
 	if (index->keys == NULL)
 		return false;
-	free_list_init(&index->free, index->keys, offsetof(struct key, entry), sizeof(*index->keys),
-		       keys);
+	free_list_init(&index->free, &index->keys->entry, sizeof(*index->keys), keys);
 	/* Of fixed size: growing would allocate on the packet path. */
 	index->table = rcu_hash_create(power_of_two(entries));
 	return index->table != NULL;
