@@ -293,7 +293,8 @@ enum move_result {
 /**
  * Leads another key to an entry, which is reached there from now on (promises b, c and d). Waits
  * for a grace period where something became free; no worker waits. An alias that leads to another
- * entry counts as a key of a proven peer. Control thread, registered with RCU.
+ * entry counts as a key of a proven peer. Aliases end in a sweep: the caller sees to it that one is
+ * due when ALIAS_SECONDS are over. Control thread, registered with RCU.
  * @now: monotonic seconds, for the alias and the quarantine
  * @removed: told of an entry that is absorbed or dropped, may be NULL
  */
