@@ -1,6 +1,7 @@
 /* A crowd of threads; see crowd.h. */
 #include "crowd.h"
 
+#include "base/rcu.h"
 #include "stopwatch.h"
 
 #include <errno.h>
@@ -8,8 +9,6 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-
-#include <urcu/urcu-qsbr.h>
 
 /* One thread; what it writes all the time has a cache line of its own. */
 struct member {
@@ -45,17 +44,17 @@ static void *run(void *argument)
 	uint64_t done = 0;
 	size_t batch;
 
-	urcu_qsbr_register_thread();
+	rcu_thread_register();
 	wait_for_others(crowd);
 	member->began = stopwatch_now();
 	do {
 		batch = crowd->work(crowd->argument, member->number, done);
 		done += batch;
 		atomic_store_explicit(&member->done, done, memory_order_relaxed);
-		urcu_qsbr_quiescent_state();
+		rcu_quiescent();
 	} while (batch > 0 && !atomic_load_explicit(&crowd->is_stopping, memory_order_relaxed));
 	member->ended = stopwatch_now();
-	urcu_qsbr_unregister_thread();
+	rcu_thread_unregister();
 	return NULL;
 }
 
@@ -103,7 +102,7 @@ double crowd_rate(size_t threads, double seconds, crowd_work *work, void *argume
 	uint64_t before, after;
 	double began, ended;
 
-	urcu_qsbr_thread_offline();
+	rcu_thread_offline();
 	start(&crowd, threads, work, argument);
 	sleep_for(seconds < 1 ? seconds / 4 : 0.25); /* warm-up */
 	began = stopwatch_now();
@@ -113,7 +112,7 @@ double crowd_rate(size_t threads, double seconds, crowd_work *work, void *argume
 	after = all_done(&crowd);
 	atomic_store(&crowd.is_stopping, true);
 	join(&crowd);
-	urcu_qsbr_thread_online();
+	rcu_thread_online();
 	return (double)(after - before) / (ended - began);
 }
 
@@ -122,10 +121,10 @@ double crowd_once(size_t threads, crowd_work *work, void *argument)
 	static struct crowd crowd;
 	double began, ended;
 
-	urcu_qsbr_thread_offline();
+	rcu_thread_offline();
 	start(&crowd, threads, work, argument);
 	join(&crowd);
-	urcu_qsbr_thread_online();
+	rcu_thread_online();
 	began = crowd.members[0].began;
 	ended = crowd.members[0].ended;
 	for (size_t i = 1; i < threads; i++) {

@@ -9,6 +9,7 @@
  * asked for in a random order that is laid out beforehand, so that reading the keys costs little.
  */
 #include "base/clock.h"
+#include "base/rcu.h"
 #include "crowd.h"
 #include "peers.h"
 #include "stopwatch.h"
@@ -19,8 +20,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-
-#include <urcu/urcu-qsbr.h>
 
 enum {
 	MAX_ENTRIES = 1 << 22, /* 10.0.0.0/8 has four addresses for each */
@@ -246,10 +245,10 @@ static void wait_for_tick(struct timespec *tick)
 		tick->tv_nsec -= 1000000000;
 		tick->tv_sec++;
 	}
-	urcu_qsbr_thread_offline();
+	rcu_thread_offline();
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, tick, NULL) == EINTR)
 		;
-	urcu_qsbr_thread_online();
+	rcu_thread_online();
 }
 
 /* A late tick is made up for: the next ones then do not wait. */
@@ -263,7 +262,7 @@ static void *let_guests_come_and_go(void *argument)
 	double passed;
 	size_t next = 0;
 
-	urcu_qsbr_register_thread();
+	rcu_thread_register();
 	clock_gettime(CLOCK_MONOTONIC, &tick);
 	while (!atomic_load(&hotel->is_closing)) {
 		wait_for_tick(&tick);
@@ -275,7 +274,7 @@ static void *let_guests_come_and_go(void *argument)
 	}
 	passed = stopwatch_now() - began;
 	gone += bench->operations->expire(bench->table, table_now());
-	urcu_qsbr_unregister_thread();
+	rcu_thread_unregister();
 	hotel->rate = (double)gone / passed;
 	return NULL;
 }
@@ -293,9 +292,9 @@ static void measure_while_changing(struct bench *bench, struct figures *figures)
 			err(1, "cannot start a thread");
 		rates[i] = crowd_rate(bench->threads, bench->seconds, look_up_peers, bench);
 		atomic_store(&hotel.is_closing, true);
-		urcu_qsbr_thread_offline();
+		rcu_thread_offline();
 		pthread_join(thread, NULL);
-		urcu_qsbr_thread_online();
+		rcu_thread_online();
 		changes[i] = hotel.rate;
 	}
 	fail_on_failures(bench);
@@ -405,9 +404,9 @@ int main(int argc, char **argv)
 	struct figures figures;
 
 	read_options(&bench, argc, argv);
-	urcu_qsbr_register_thread();
+	rcu_thread_register();
 	measure(&bench, &figures);
-	urcu_qsbr_unregister_thread();
+	rcu_thread_unregister();
 	print_figures(&bench, &figures);
 	free(bench.residents);
 	free(bench.guests);

@@ -100,6 +100,14 @@ class Process:
         tick = os.sysconf("SC_CLK_TCK")
         return int(after_name[11]) / tick, int(after_name[12]) / tick
 
+    def times_slept(self) -> int:
+        """How often its threads were put to sleep so far (voluntary context switches)."""
+        return sum(
+            int(line.split()[1])
+            for status in Path(f"/proc/{self.pid}/task").glob("*/status")
+            for line in status.read_text().splitlines()
+            if line.startswith("voluntary_ctxt_switches"))
+
     def rss(self) -> int:
         """Resident memory in bytes."""
         pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]

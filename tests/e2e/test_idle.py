@@ -5,22 +5,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import lab
 from tunnels import start_endpoint, start_server
 
 SECONDS = 130  # an event loop that looks at the clock each minute is seen twice
-
-
-def wake_ups(tunnel: lab.Tunnel) -> int:
-    """How often any of its threads was put to sleep so far."""
-    return sum(
-        int(line.split()[1])
-        for status in Path(f"/proc/{tunnel.pid}/task").glob("*/status")
-        for line in status.read_text().splitlines()
-        if line.startswith("voluntary_ctxt_switches")
-    )
 
 
 def test_an_idle_process_does_not_wake(
@@ -38,9 +27,9 @@ def test_an_idle_process_does_not_wake(
         options=("--keepalive", 0, "--connection-timeout", 50),
     )
     time.sleep(2)  # the kernel's last words about new interfaces
-    before = {tunnel: wake_ups(tunnel) for tunnel in (*tunnels, expiring)}
+    before = {tunnel: tunnel.times_slept() for tunnel in (*tunnels, expiring)}
     time.sleep(SECONDS)  # the time itself is what is tested
-    woken = {tunnel: wake_ups(tunnel) - count for tunnel, count in before.items()}
+    woken = {tunnel: tunnel.times_slept() - count for tunnel, count in before.items()}
     assert [woken[tunnel] for tunnel in tunnels] == [0, 0]
     # looking at its entries each 50 s: the third time falls behind the end
     assert woken[expiring] == 2, "the control thread does not wake for its expiry, or for more"

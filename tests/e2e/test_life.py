@@ -99,16 +99,6 @@ def test_log_level(laboratory: lab.Laboratory, program: Path, level: str) -> Non
     assert ("ready:" in tunnel.errors()) == ("info" in allowed)
 
 
-def voluntary_switches(process: lab.Process) -> int:
-    """How often the threads of a process have slept."""
-    return sum(
-        int(line.split()[1])
-        for status in Path(f"/proc/{process.pid}/task").glob("*/status")
-        for line in status.read_text().splitlines()
-        if line.startswith("voluntary_ctxt_switches")
-    )
-
-
 def test_idle(tunnelled_pair: Callable[..., TunnelledPair]) -> None:
     """Connected but silent, neither end wakes more than twice a second, nor polls on after a run of
     small messages."""
@@ -120,10 +110,10 @@ def test_idle(tunnelled_pair: Callable[..., TunnelledPair]) -> None:
             round_trip(near, far)
         tunnels = (pair.endpoint, pair.listener)
         time.sleep(0.5)  # delayed acknowledgements
-        before = [voluntary_switches(tunnel) for tunnel in tunnels]
+        before = [tunnel.times_slept() for tunnel in tunnels]
         spent = [sum(tunnel.cpu_seconds()) for tunnel in tunnels]
         time.sleep(seconds)  # the time itself is what is tested
-        woken = [voluntary_switches(t) - count for t, count in zip(tunnels, before)]
+        woken = [t.times_slept() - count for t, count in zip(tunnels, before)]
         assert max(woken) <= 2 * seconds, woken
         busy = [sum(t.cpu_seconds()) - seconds for t, seconds in zip(tunnels, spent)]
         assert max(busy) <= 0.02, "more than two ticks of the clock"
