@@ -75,14 +75,13 @@ static bool open_tunnel(struct program *program, size_t threads)
 {
 	const struct options *options = program->options;
 	struct tun_failure failure;
+	bool is_open = tun_interface_open(&program->tun, options->interface, threads,
+					  options->offload, &failure);
 
-	if (!tun_interface_open(&program->tun, options->interface, threads, options->offload,
-				&failure)) {
-		message_tun_failure(options->interface, &failure);
-		return false;
-	}
 	message_tun_gaps(&program->tun);
-	return true;
+	if (!is_open)
+		message_tun_failure(options->interface, &failure);
+	return is_open;
 }
 
 static enum peers_policy policy_of(const struct options *options)
