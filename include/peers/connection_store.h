@@ -46,20 +46,9 @@
 
 #include "base/rcu.h"
 #include "peers/address_pool.h"
+#include "peers/destination.h"
 
 enum { ALIAS_SECONDS = 5 };
-
-/** An own address that changes at run time; words may be seen apart, see destination_own_address().
- */
-struct atomic_address {
-	_Atomic uint32_t words[4];
-};
-
-/** Where an entry's peer is reached. */
-struct destination {
-	struct peer peer;          /* constant */
-	struct atomic_address own; /* where the peer last sent to, all zero: not known */
-};
 
 /** What the packet path touches of an entry. */
 struct peer_entry {
@@ -131,25 +120,6 @@ struct peer_entry *connection_store_obtain(struct connection_store *store, const
 static inline const struct destination *peer_entry_destination(const struct peer_entry *entry)
 {
 	return rcu_read(entry->destination);
-}
-
-/**
- * The own address that a peer last sent to. While it changes, a reader may see half of the old one
- * and half of the new: the kernel refuses such a source address, and the sender then leaves the
- * choice to the kernel. IPv4 addresses differ in one word alone. Worker, under RCU, or control
- * thread.
- */
-static inline struct ip_address destination_own_address(const struct destination *destination)
-{
-	struct ip_address own;
-
-	for (size_t i = 0; i < 4; i++) {
-		uint32_t word = atomic_load_explicit(&destination->own.words[i],
-						     memory_order_relaxed);
-
-		memcpy(&own.bytes[4 * i], &word, sizeof(word));
-	}
-	return own;
 }
 
 /** Stores a time if it differs from what is there. Worker or control thread. */

@@ -219,7 +219,7 @@ struct peer_entry *connection_store_obtain(struct connection_store *store, const
 	if (key == NULL)
 		return NULL;
 	if (own != NULL && *result == ENTRY_FOUND)
-		key_set_own_address(key, own);
+		destination_set_own_address(&key->destination, own);
 	return entry_of_key(store, key);
 }
 

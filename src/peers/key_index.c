@@ -70,7 +70,7 @@ struct key *key_index_take(struct key_index *index, const struct peer *peer,
 	key = &index->keys[place];
 	cds_lfht_node_init(&key->node);
 	key->destination.peer = *peer;
-	key_set_own_address(key, own != NULL ? own : &unknown);
+	destination_set_own_address(&key->destination, own != NULL ? own : &unknown);
 	atomic_store_explicit(&key->entry, entry, memory_order_relaxed);
 	key->next_alias = 0;
 	return key;
@@ -93,14 +93,4 @@ void key_index_remove(struct key_index *index, struct key *key)
 void key_index_give(struct key_index *index, struct key *key)
 {
 	free_list_give(&index->free, (uint32_t)(key - index->keys));
-}
-
-void key_set_own_address(struct key *key, const struct ip_address *own)
-{
-	for (size_t i = 0; i < 4; i++) {
-		uint32_t word;
-
-		memcpy(&word, &own->bytes[4 * i], sizeof(word));
-		peer_entry_refresh(&key->destination.own.words[i], word);
-	}
 }

@@ -11,7 +11,7 @@
 #define UDP_ENCAP_TUN_KEY_INDEX_H
 
 #include "base/rcu.h"
-#include "peers/connection_store.h"
+#include "peers/destination.h"
 #include "peers/free_list.h"
 #include "peers/peer_hash.h"
 
@@ -84,8 +84,5 @@ static inline struct key *key_of_destination(struct destination *destination)
 {
 	return (struct key *)(void *)((char *)destination - offsetof(struct key, destination));
 }
-
-/** Remembers the own address that a peer sent to. Any thread, under RCU. */
-void key_set_own_address(struct key *key, const struct ip_address *own);
 
 #endif

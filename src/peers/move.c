@@ -43,7 +43,7 @@ static bool has_room_for_alias(const struct moving *moving)
 static void remember_own_address(const struct moving *moving, struct key *key)
 {
 	if (!ip_address_is_none(&moving->move->own))
-		key_set_own_address(key, &moving->move->own);
+		destination_set_own_address(&key->destination, &moving->move->own);
 }
 
 /* Takes another entry's current key over. */
