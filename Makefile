@@ -54,7 +54,6 @@ $(BUILD)/unit/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_SHARED) $(filter-out $
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBRARIES)
 
-
 $(BUILD)/minimal-loop: $(BUILD)/bench/minimal_loop.o $(BUILD)/src/packet/checksum.o
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
 
@@ -66,7 +65,6 @@ $(BUILD)/bench/flood: $(BUILD)/bench/flood.o
 
 $(BUILD)/bench/round-trips: $(BUILD)/bench/round_trips.o
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
-
 
 $(BUILD)/bench/store: \
 		$(patsubst %,$(BUILD)/bench/%.o,store connection_store_table mutex_table crowd peers) \
