@@ -45,46 +45,74 @@ static bool workers_have_room(struct exchange *exchange)
 	return true;
 }
 
-static void hand_over(struct wan *wan, const int *sockets)
+/* One for each UDP socket. Returns 0, or a negative errno with none left open. */
+static int open_path_mtu_sockets(const struct udp_socket_settings *settings, int *sockets,
+				 size_t count)
 {
-	const struct udp_socket_settings *settings = &wan->settings.sockets;
+	for (size_t i = 0; i < count; i++) {
+		sockets[i] = path_mtu_socket_open(settings->device, settings->fwmark);
+		if (sockets[i] >= 0)
+			continue;
+		for (size_t opened = i; opened > 0; opened--)
+			close(sockets[opened - 1]);
+		return sockets[i];
+	}
+	return 0;
+}
 
+static void hand_over(struct wan *wan, const int *sockets, const int *path_mtu_sockets)
+{
+	expiry_renew_sockets(wan->settings.expiry, sockets);
 	for (size_t i = 0; i < wan->settings.exchange->channel_count; i++) {
-		/* without it the path MTU is not known, which costs an ICMP error, not the worker
-		 */
-		const struct socket_record record = {
-			.socket = sockets[i],
-			.path_mtu_socket = path_mtu_socket_open(settings->device, settings->fwmark),
-		};
+		const struct socket_record record = {sockets[i], path_mtu_sockets[i]};
 
 		(void)channel_give_sockets(&wan->settings.exchange->channels[i], &record);
 	}
+	wan->is_retrying = false;
+}
+
+/* Opens all sockets before a worker gets one. @sockets: room for two for each worker */
+static bool open_and_hand_over(struct wan *wan, int *sockets, size_t count)
+{
+	const struct udp_socket_settings *settings = &wan->settings.sockets;
+	struct udp_socket_failure failure;
+	int *path_mtu_sockets = sockets + count;
+	int error = open_path_mtu_sockets(settings, path_mtu_sockets, count);
+
+	if (error < 0)
+		return try_later(wan, "make a socket to ask for path MTUs", settings->port, -error);
+	if (udp_sockets_open(settings, sockets, count, &failure)) {
+		hand_over(wan, sockets, path_mtu_sockets);
+		return true;
+	}
+	for (size_t i = 0; i < count; i++)
+		close(path_mtu_sockets[i]);
+	return try_later(wan, control_socket_step(settings, failure.step), failure.port,
+			 failure.error);
 }
 
 static bool renew_sockets(struct wan *wan)
 {
-	const struct udp_socket_settings *settings = &wan->settings.sockets;
 	size_t count = wan->settings.exchange->channel_count;
-	struct udp_socket_failure failure;
+	uint16_t port = wan->settings.sockets.port;
 	bool is_renewed;
 	int *sockets;
 
 	if (!workers_have_room(wan->settings.exchange))
-		return try_later(wan, "hand all workers their sockets", settings->port, EAGAIN);
-	sockets = malloc(count * sizeof(*sockets));
+		return try_later(wan, "hand all workers their sockets", port, EAGAIN);
+	sockets = malloc(2 * count * sizeof(*sockets));
 	if (sockets == NULL)
-		return try_later(wan, "find memory for sockets", settings->port, ENOMEM);
-	is_renewed = udp_sockets_open(settings, sockets, count, &failure);
-	if (is_renewed) {
-		expiry_renew_sockets(wan->settings.expiry, sockets);
-		hand_over(wan, sockets);
-	}
+		return try_later(wan, "find memory for sockets", port, ENOMEM);
+	is_renewed = open_and_hand_over(wan, sockets, count);
 	free(sockets);
-	if (!is_renewed)
-		return try_later(wan, control_socket_step(settings, failure.step), failure.port,
-				 failure.error);
+	return is_renewed;
+}
+
+/* Nothing is tried again while the device is away, or is the one that the sockets are bound to. */
+static void stop_retrying(struct wan *wan)
+{
+	event_timer_stop(&wan->retry);
 	wan->is_retrying = false;
-	return true;
 }
 
 uint32_t wan_look(struct wan *wan)
@@ -99,9 +127,12 @@ uint32_t wan_look(struct wan *wan)
 		if (!wan->is_gone)
 			log_warning("%s is gone: waiting for it to come back", name);
 		wan->is_gone = true;
+		stop_retrying(wan);
 		return 0;
 	}
 	is_another = state.ifindex != wan->ifindex;
+	if (!is_another)
+		stop_retrying(wan);
 	if (is_another && (event_timer_is_started(&wan->retry) || !renew_sockets(wan)))
 		return state.mtu;
 	if (wan->is_gone || is_another)
