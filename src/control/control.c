@@ -129,8 +129,9 @@ static bool start_control_datagrams(struct control *control,
 
 static void print_counters(void *state)
 {
-	const struct control *control = state;
+	struct control *control = state;
 
+	control_datagrams_drain(&control->control_datagrams);
 	tally_print(&control->tally, control->store);
 }
 
@@ -161,7 +162,7 @@ enum control_outcome control_run(struct control *control)
 void control_say_goodbye(struct control *control)
 {
 	peer_log_leaving(&control->peer_log);
-	tally_print(&control->tally, control->store);
+	print_counters(control);
 }
 
 void control_close(struct control *control)

@@ -53,19 +53,34 @@ bool control_datagrams_take(struct control_datagrams *control_datagrams,
 	return true;
 }
 
+static void take_records(struct control_ring *ring, uint32_t count)
+{
+	for (; count > 0; count--) {
+		(void)control_datagrams_take(ring->control_datagrams, ring_front(ring->ring));
+		ring_pop(ring->ring);
+	}
+}
+
 /* Takes what is there; and only when there was nothing has the next one wake the thread. */
-static void empty(void *state)
+static void take_all(void *state)
 {
 	struct control_ring *ring = state;
 	uint32_t count = ring_waiting(ring->ring);
 
 	if (count == 0 && ring_front(ring->ring) == NULL)
 		return;
-	for (; count > 0; count--) {
-		(void)control_datagrams_take(ring->control_datagrams, ring_front(ring->ring));
-		ring_pop(ring->ring);
+	take_records(ring, count);
+	event_timer_start(ring->control_datagrams->loop, &ring->again, LOOK_AGAIN_MS, take_all,
+			  ring);
+}
+
+void control_datagrams_drain(struct control_datagrams *control_datagrams)
+{
+	for (size_t i = 0; i < control_datagrams->ring_count; i++) {
+		struct control_ring *ring = &control_datagrams->rings[i];
+
+		take_records(ring, ring_waiting(ring->ring));
 	}
-	event_timer_start(ring->control_datagrams->loop, &ring->again, LOOK_AGAIN_MS, empty, ring);
 }
 
 static void answer(void *state)
@@ -73,7 +88,7 @@ static void answer(void *state)
 	struct control_ring *ring = state;
 
 	ring_answer(ring->ring);
-	empty(ring);
+	take_all(ring);
 }
 
 int control_datagrams_start(struct control_datagrams *control_datagrams, event_loop *loop,
@@ -95,8 +110,6 @@ int control_datagrams_start(struct control_datagrams *control_datagrams, event_l
 		ring->ring = &exchange->channels[i].to_control;
 		event_watch_start(loop, &ring->watch, ring_event(ring->ring), EVENT_IS_USUAL,
 				  answer, ring);
-		/* an empty ring has to be seen empty before it wakes */
-		empty(ring);
 	}
 	return 0;
 }

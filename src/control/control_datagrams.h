@@ -59,6 +59,9 @@ int control_datagrams_start(struct control_datagrams *control_datagrams, event_l
 			    struct exchange *exchange, struct counters *counters,
 			    enum control_direction direction);
 
+/** Takes what is there now, whether or not anything woke the thread. Control thread. */
+void control_datagrams_drain(struct control_datagrams *control_datagrams);
+
 /**
  * Judges one control datagram and hands it to its type's handler. Control thread.
  * Returns false, with it counted, when no type takes it.

@@ -188,6 +188,20 @@ static void a_full_ring_takes_no_more_until_it_was_emptied(void **state)
 	assert_int_equal(scene.handled, room + 1);
 }
 
+/* For counters that are about to be printed. */
+static void what_waits_can_be_taken_at_once(void **state)
+{
+	(void)state;
+	assert_int_equal(push(0, 3), 3);
+	assert_int_equal(push(1, 2), 2);
+	control_datagrams_drain(&scene.control_datagrams);
+	assert_int_equal(discarded(), 5);
+	/* and those that come later wake the thread as ever */
+	assert_int_equal(push(1, 4), 4);
+	run_for_a_moment();
+	assert_int_equal(discarded(), 9);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -200,6 +214,8 @@ int main(void)
 						close_scene),
 		cmocka_unit_test_setup_teardown(a_full_ring_takes_no_more_until_it_was_emptied,
 						open_scene, close_scene),
+		cmocka_unit_test_setup_teardown(what_waits_can_be_taken_at_once, open_scene,
+						close_scene),
 	};
 
 	return report_seed(cmocka_run_group_tests_name("control datagrams", tests, NULL, NULL));
