@@ -7,13 +7,14 @@
 
 struct ending {
 	event_loop *loop;
-	enum control_outcome outcome; /* the first reason counts */
+	enum control_outcome
+		outcome; /* a signal counts for more than what ended it in the same round */
 	bool has_come;
 };
 
 static inline void ending_come(struct ending *ending, enum control_outcome outcome)
 {
-	if (!ending->has_come)
+	if (!ending->has_come || outcome == CONTROL_WAS_STOPPED)
 		ending->outcome = outcome;
 	ending->has_come = true;
 	event_loop_stop(ending->loop);
