@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 _Static_assert((int)MAX_THREADS == (int)TUN_MAX_QUEUES, "each worker has a queue");
@@ -138,11 +139,11 @@ static struct worker *create_worker(struct program *program, size_t number, int 
 	struct socket_record sockets = {socket, -1};
 	struct worker *worker;
 
+	/* a device that went in this moment: without the socket path MTUs are unknown until it is
+	 * back and there are new ones */
 	sockets.path_mtu_socket = path_mtu_socket_open(options->bind_to_interface, options->fwmark);
-	if (sockets.path_mtu_socket < 0)
-		return NULL;
 	worker = worker_create(&settings, &sockets);
-	if (worker == NULL)
+	if (worker == NULL && sockets.path_mtu_socket >= 0)
 		close(sockets.path_mtu_socket);
 	return worker;
 }
@@ -250,6 +251,19 @@ static bool start_workers(struct program *program)
 	return true;
 }
 
+/* Each worker has some descriptors, and a usual limit of 1,024 is not meant for hundreds of them.
+ */
+static void allow_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	/* where it is refused, opening says so when they run out */
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int run(struct program *program)
 {
 	const struct options *options = program->options;
@@ -300,6 +314,7 @@ int daemon_run(const struct options *options)
 
 	program.options = options;
 	log_set_level(options->log_level);
+	allow_descriptors();
 	program.control = control_open();
 	if (program.control == NULL)
 		return EXIT_FAILED;
