@@ -32,7 +32,8 @@ struct control_record {
 /** A worker's new sockets on their way from the control thread; the worker's own from then on. */
 struct socket_record {
 	int socket;          /* UDP socket */
-	int path_mtu_socket; /* the one that is asked for path MTUs */
+	int path_mtu_socket; /* the one that is asked for path MTUs; negative: none, all are unknown
+			      */
 };
 
 /** How many of a record's bytes are there. Any thread. */

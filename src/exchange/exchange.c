@@ -50,7 +50,8 @@ static void close_sockets_on_their_way(struct ring *to_worker)
 
 	while ((record = ring_front(to_worker)) != NULL) {
 		close(record->socket);
-		close(record->path_mtu_socket);
+		if (record->path_mtu_socket >= 0)
+			close(record->path_mtu_socket);
 		ring_pop(to_worker);
 	}
 }

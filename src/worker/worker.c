@@ -214,8 +214,6 @@ static void *run(void *argument)
 	};
 
 	rcu_thread_register();
-	/* an empty ring has to be seen empty before it wakes */
-	take_orders(worker);
 	while (!is_stopping(worker)) {
 		int ready;
 
