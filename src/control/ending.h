@@ -7,11 +7,11 @@
 
 struct ending {
 	event_loop *loop;
-	enum control_outcome
-		outcome; /* a signal counts for more than what ended it in the same round */
+	enum control_outcome outcome;
 	bool has_come;
 };
 
+/* The first reason counts, but for a signal that comes in the same round: it asked for the end. */
 static inline void ending_come(struct ending *ending, enum control_outcome outcome)
 {
 	if (!ending->has_come || outcome == CONTROL_WAS_STOPPED)
