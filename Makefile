@@ -1,6 +1,7 @@
 # make                    builds build/udp-encap-tun
 # make unit               builds and runs the unit tests
 # make unit-threads       those of what threads share
+# make interposers        builds the libraries with which tests make system calls fail
 # make bench              builds what the measurements compare with
 # make install            into $(DESTDIR)$(PREFIX)
 # make WITH_JEMALLOC=no   without jemalloc, for machines whose page size its package does not fit
@@ -38,9 +39,10 @@ UNIT_TESTS := $(patsubst tests/unit/test_%.c,$(BUILD)/unit/test_%,$(wildcard tes
 # without those that there are not
 UNIT_THREADS := $(filter $(UNIT_TESTS),$(patsubst %,$(BUILD)/unit/test_%,\
 	connection_store moving_peers address_pool free_list ring notices))
+INTERPOSERS := $(patsubst tests/interpose/%.c,$(BUILD)/interpose/%.so,$(wildcard tests/interpose/*.c))
 UNIT_SHARED := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/unit/test_%.c,$(wildcard tests/unit/*.c)))
 
-.PHONY: all unit unit-build unit-threads bench install clean
+.PHONY: all unit unit-build unit-threads interposers bench install clean
 all: $(BUILD)/udp-encap-tun
 
 $(BUILD)/udp-encap-tun: $(OBJECTS)
@@ -75,9 +77,16 @@ $(BUILD)/bench/transforms: $(BUILD)/bench/transforms.o \
 		$(patsubst %.c,$(BUILD)/%.o,$(wildcard src/packet/*.c))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
 
+# without sanitizers, which would want to be loaded first
+$(BUILD)/interpose/%.so: tests/interpose/%.c Makefile
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -shared -fPIC -o $@ $< -ldl
+
+interposers: $(INTERPOSERS)
+
 bench: all $(BUILD)/minimal-loop $(BUILD)/bench/limit $(BUILD)/bench/round-trips $(BUILD)/bench/flood $(BUILD)/bench/store $(BUILD)/bench/transforms
 
-unit-build: $(UNIT_TESTS)
+unit-build: $(UNIT_TESTS) $(INTERPOSERS)
 
 unit: $(UNIT_TESTS)
 unit-threads: $(UNIT_THREADS)

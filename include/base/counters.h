@@ -35,13 +35,17 @@
 	X(connections_expired, "entries that nothing was heard of for too long")                   \
 	X(connections_refused, "datagrams or packets for which there was no room for an entry")    \
 	X(connections_dropped, "entries outside the tunnel interface's new subnet")                \
+	X(connections_displaced, "entries whose tunnel address this machine took")                 \
 	X(quarantine_cut_short, "tunnel addresses given to another peer before their time")        \
 	X(backpressure_udp, "times that the UDP socket was full")                                  \
 	X(backpressure_tun, "times that the tunnel interface was full")                            \
 	X(out_ce_marked, "super-packets marked (ECN) to shorten a queue that stands")              \
+	X(out_fragmentable, "segments sent so that they may be fragmented")                        \
 	X(gso_fallbacks, "messages whose segments had to go out singly")                           \
+	X(tun_fallbacks, "super-packets whose segments had to be written singly")                  \
 	X(icmp_sent, "ICMP errors sent to inner senders")                                          \
 	X(icmp_suppressed, "ICMP errors not sent: rate limit")                                     \
+	X(log_lines_lost, "log lines that did not fit where they go")                              \
 	X(discard_in_malformed, "datagrams that are neither TCP, keepalive nor control")           \
 	X(discard_in_control, "control datagrams: none is known yet")                              \
 	X(discard_in_control_overflow, "control datagrams faster than they could be looked at")    \
@@ -57,12 +61,15 @@
 	X(discard_out_fragment, "IPv4 fragments")                                                  \
 	X(discard_out_length, "inconsistent lengths")                                              \
 	X(discard_out_malformed_tcp, "TCP headers that contradict the packet's length")            \
+	X(discard_out_bad_checksum, "packets that were damaged before they came here")             \
+	X(discard_out_foreign_source, "packets whose source is not the tunnel's address")          \
 	X(discard_out_no_address, "the tunnel interface has no IPv4 address")                      \
 	X(discard_out_not_remembered, "no room for the destination's entry (--solicited-only)")    \
 	X(discard_out_unknown_destination, "tunnel addresses that belong to no peer")              \
 	X(discard_out_too_big, "segments larger than the path or --mtu allows")                    \
 	X(discard_out_standing_queue, "segments dropped to shorten a queue that stands")           \
 	X(discard_out_unreachable, "no route, no neighbour, or the device is down or gone")        \
+	X(discard_out_no_source, "no address to send from")                                        \
 	X(discard_out_refused_locally, "refused by the local firewall")                            \
 	X(discard_out_send_error, "other errors of the send call")
 
