@@ -9,10 +9,11 @@ enum { QUARANTINE = 1200 };
 
 static bool set_pool(struct connection_store *store, uint32_t max_entries)
 {
+	const struct ip_address own = ip_address_from_ipv4(htonl(TABLE_NETWORK + 1));
 	struct pool_range range = {
 		.prefix = {.address = ip_address_from_ipv4(htonl(TABLE_NETWORK)),
 			   .length = IPV4_MAPPED_BITS + TABLE_NETWORK_BITS},
-		.excluded = {ip_address_from_ipv4(htonl(TABLE_NETWORK + 1))},
+		.excluded = &own,
 		.excluded_count = 1,
 		.max_slots = max_entries * POOL_SLOTS_PER_ENTRY,
 	};

@@ -26,12 +26,18 @@ struct link_state {
 	struct link_tun tun;
 };
 
-enum { LINK_MAX_ADDRESSES = 16 };
+/** An IPv4 address of this machine. */
+struct link_address {
+	struct ip_prefix prefix; /* with host part */
+	unsigned ifindex;        /* of the interface that it stands on */
+	bool is_global;          /* of global scope */
+};
 
-/** The IPv4 addresses of an interface in the kernel's order, first one first. */
+/** Addresses, those of one interface in the kernel's order. All zero: none. */
 struct link_addresses {
+	struct link_address *list; /* freed by link_free_addresses() */
 	size_t count;
-	struct ip_prefix prefixes[LINK_MAX_ADDRESSES]; /* with host part */
+	size_t room;
 };
 
 /**
@@ -40,8 +46,15 @@ struct link_addresses {
  */
 int link_read(const char *name, struct link_state *state);
 
-/** Reads an interface's IPv4 addresses. Returns 0 or a negative errno. */
-int link_read_addresses(unsigned ifindex, struct link_addresses *addresses);
+/**
+ * Reads the IPv4 addresses of all interfaces.
+ * @addresses: the caller's to free, unless there was an error: then there are none
+ * Returns 0 or a negative errno.
+ */
+int link_read_addresses(struct link_addresses *addresses);
+
+/** Frees what link_read_addresses() gave; none are left. */
+void link_free_addresses(struct link_addresses *addresses);
 
 /** Adds an address. Returns 0 or a negative errno, -EEXIST when it is there already. */
 int link_add_address(unsigned ifindex, const struct ip_prefix *address);

@@ -49,7 +49,7 @@ struct pool_record {
 /** The range of a pool and what it leaves out. */
 struct pool_range {
 	struct ip_prefix prefix;
-	struct ip_address excluded[16]; /* the interface's own addresses */
+	const struct ip_address *excluded; /* this machine's own addresses; stay the caller's */
 	size_t excluded_count;
 	uint32_t max_slots; /* addresses used at most */
 };

@@ -80,18 +80,6 @@ bool tunnel_side_set_up(struct tunnel_side *side, const struct tunnel_side_setti
 	return give_address(side);
 }
 
-static bool has_same_addresses(const struct link_addresses *a, const struct link_addresses *b)
-{
-	if (a->count != b->count)
-		return false;
-	for (size_t i = 0; i < a->count; i++) {
-		if (a->prefixes[i].length != b->prefixes[i].length ||
-		    !ip_address_equal(&a->prefixes[i].address, &b->prefixes[i].address))
-			return false;
-	}
-	return true;
-}
-
 static void log_pool(const struct tunnel_side *side, const struct ip_prefix *pool)
 {
 	uint32_t capacity = connection_store_pool_capacity(side->settings.peers->store);
@@ -110,32 +98,106 @@ static void log_pool(const struct tunnel_side *side, const struct ip_prefix *poo
 			    text, length, name_of(side));
 }
 
-/* Server mode: where tunnel addresses come from, as the interface is now. */
-static void follow_pool(struct tunnel_side *side)
+/* Who loses a tunnel address by another pool, for the log. */
+struct pool_change {
+	struct peer_log *peer_log;
+	const struct own_addresses *excluded;
+	uint32_t taken; /* by this machine; the others lie outside */
+	/* the first of these */
+	char address[IP_ADDRESS_TEXT_SIZE];
+	char peer[TRANSPORT_ADDRESS_TEXT_SIZE];
+};
+
+static void note_lost(const struct peer_entry *entry, void *argument)
+{
+	struct pool_change *change = argument;
+	const struct destination *destination = peer_entry_destination(entry);
+
+	peer_log_removed(entry, change->peer_log);
+	if (!own_addresses_include(change->excluded, &entry->tunnel_address))
+		return;
+	if (change->taken++ > 0)
+		return;
+	ip_address_text(&entry->tunnel_address, change->address);
+	if (destination != NULL)
+		transport_address_text(&destination->peer.remote, change->peer);
+}
+
+static void tell_taken(const struct tunnel_side *side, const struct pool_change *change)
+{
+	counter_add(side->settings.counters, COUNTER_connections_displaced, change->taken);
+	if (change->taken == 1)
+		log_warning("%s was taken by this machine: peer %s gets another address",
+			    change->address, change->peer);
+	else if (change->taken > 1)
+		log_warning("%u tunnel addresses were taken by this machine: their peers get "
+			    "others; choose addresses outside the pool (--peer-pool)",
+			    change->taken);
+}
+
+static void tell_dropped(const struct tunnel_side *side, uint32_t dropped)
+{
+	if (dropped == 0)
+		return;
+	counter_add(side->settings.counters, COUNTER_connections_dropped, dropped);
+	log_warning("the tunnel interface's subnet changed: %u peers had addresses outside "
+		    "and were dropped",
+		    dropped);
+}
+
+static bool is_pool(const struct tunnel_side *side, const struct ip_prefix *prefix,
+		    const struct own_addresses *excluded)
+{
+	return side->pool.length == prefix->length &&
+	       ip_address_equal(&side->pool.address, &prefix->address) &&
+	       own_addresses_equal(&side->excluded, excluded);
+}
+
+/* Sets a pool. Returns false, with everything as before, after an error was logged. */
+static bool set_pool(const struct tunnel_side *side, const struct ip_prefix *prefix,
+		     const struct own_addresses *excluded)
 {
 	const struct tunnel_side_settings *settings = &side->settings;
-	const struct link_addresses *addresses = &side->addresses;
-	struct pool_range range = {
-		.prefix = settings->peer_pool.length > 0 ? settings->peer_pool
-							 : addresses->prefixes[0],
+	const struct pool_range range = {
+		.prefix = *prefix,
+		.excluded = excluded->list,
+		.excluded_count = excluded->count,
 		.max_slots = settings->max_entries * POOL_SLOTS_PER_ENTRY,
 	};
+	struct pool_change change = {
+		.peer_log = settings->peer_log, .excluded = excluded, .peer = "without a source"};
 	uint32_t lost;
 
-	for (size_t i = 0; i < addresses->count; i++)
-		range.excluded[range.excluded_count++] = addresses->prefixes[i].address;
 	if (!connection_store_set_pool(settings->peers->store, &range, monotonic_seconds(),
-				       peer_log_removed, settings->peer_log, &lost)) {
+				       note_lost, &change, &lost)) {
+		log_error("no memory for the pool of tunnel addresses: it stays as it was");
+		return false;
+	}
+	log_pool(side, prefix);
+	tell_taken(side, &change);
+	tell_dropped(side, lost - change.taken);
+	return true;
+}
+
+/* Server mode: where tunnel addresses come from, as the machine's addresses are now. */
+static void follow_pool(struct tunnel_side *side, const struct link_addresses *addresses)
+{
+	const struct ip_prefix *prefix = side->settings.peer_pool.length > 0
+						 ? &side->settings.peer_pool
+						 : &side->own;
+	struct own_addresses excluded;
+
+	if (!own_addresses_collect(addresses, prefix, &excluded)) {
 		log_error("no memory for the pool of tunnel addresses: it stays as it was");
 		return;
 	}
-	log_pool(side, &range.prefix);
-	if (lost > 0) {
-		counter_add(settings->counters, COUNTER_connections_dropped, lost);
-		log_warning("the tunnel interface's subnet changed: %u peers had addresses outside "
-			    "and were dropped",
-			    lost);
+	if (is_pool(side, prefix, &excluded) || !set_pool(side, prefix, &excluded)) {
+		own_addresses_free(&excluded);
+		return;
 	}
+	own_addresses_free(&side->excluded);
+	side->pool = *prefix;
+	side->excluded = excluded;
 }
 
 /* Somebody else's route to the pool is fine as long as it leads to the tunnel interface. */
@@ -151,18 +213,27 @@ static void check_foreign_route(struct tunnel_side *side)
 	side->has_foreign_route = is_foreign;
 }
 
+static bool is_covered(const struct tunnel_side *side, const struct link_addresses *addresses)
+{
+	for (size_t i = 0; i < addresses->count; i++) {
+		const struct link_address *address = &addresses->list[i];
+
+		if (address->ifindex == side->settings.tun->ifindex &&
+		    ip_prefix_covers(&address->prefix, &side->settings.peer_pool))
+			return true;
+	}
+	return false;
+}
+
 /* A pool outside the interface's subnet needs a route; it goes whenever the interface goes down. */
-static void follow_route(struct tunnel_side *side, bool is_up)
+static void follow_route(struct tunnel_side *side, const struct link_addresses *addresses,
+			 bool is_up)
 {
 	const struct ip_prefix *pool = &side->settings.peer_pool;
 	int error;
 
-	if (pool->length == 0 || side->addresses.count == 0 || !is_up)
+	if (pool->length == 0 || side->own.length == 0 || !is_up || is_covered(side, addresses))
 		return;
-	for (size_t i = 0; i < side->addresses.count; i++) {
-		if (ip_prefix_covers(&side->addresses.prefixes[i], pool))
-			return;
-	}
 	error = link_add_route(side->settings.tun->ifindex, pool);
 	if (error == 0)
 		side->has_added_route = true;
@@ -173,35 +244,43 @@ static void follow_route(struct tunnel_side *side, bool is_up)
 			    strerror(-error));
 }
 
-static void publish_addresses(struct tunnel_side *side)
+static void publish_address(struct tunnel_side *side)
 {
-	struct tunnel_addresses own = {{{0}}, {{0}}};
+	const struct tunnel_addresses own = {.ipv4 = side->own.address};
 
-	if (side->addresses.count > 0)
-		own.ipv4 = side->addresses.prefixes[0].address;
 	if (!peers_set_tunnel_addresses(side->settings.peers, &own))
 		log_error("no memory for the tunnel's own address: it stays as it was");
 }
 
+static void tell_address(const struct tunnel_side *side, const struct ip_prefix *former)
+{
+	char text[IP_ADDRESS_TEXT_SIZE];
+
+	if (ip_address_equal(&side->own.address, &former->address))
+		return;
+	if (side->own.length > 0)
+		log_info("%s has address %s", name_of(side),
+			 ip_address_text(&side->own.address, text));
+	else
+		log_info("%s has no IPv4 address: everything is discarded", name_of(side));
+}
+
 static void follow_addresses(struct tunnel_side *side, bool is_up)
 {
+	const struct ip_prefix former = side->own;
+	const struct link_address *chosen;
 	struct link_addresses addresses;
-	char text[IP_ADDRESS_TEXT_SIZE];
-	bool is_new;
 
-	if (link_read_addresses(side->settings.tun->ifindex, &addresses) < 0)
+	if (link_read_addresses(&addresses) < 0)
 		return;
-	is_new = !has_same_addresses(&addresses, &side->addresses);
-	side->addresses = addresses;
-	if (is_new && addresses.count > 0 && side->settings.is_server)
-		follow_pool(side);
-	if (is_new && addresses.count > 0)
-		log_info("%s has address %s", name_of(side),
-			 ip_address_text(&addresses.prefixes[0].address, text));
-	else if (is_new)
-		log_info("%s has no IPv4 address: everything is discarded", name_of(side));
-	publish_addresses(side);
-	follow_route(side, is_up);
+	chosen = own_addresses_choose(&addresses, side->settings.tun->ifindex, &former);
+	side->own = chosen != NULL ? chosen->prefix : (struct ip_prefix){{{0}}, 0};
+	if (chosen != NULL && side->settings.is_server)
+		follow_pool(side, &addresses);
+	tell_address(side, &former);
+	publish_address(side);
+	follow_route(side, &addresses, is_up);
+	link_free_addresses(&addresses);
 }
 
 void tunnel_side_follow_mtu(struct tunnel_side *side, uint32_t wan_mtu, uint32_t tunnel_mtu)
@@ -256,6 +335,7 @@ void tunnel_side_undo(struct tunnel_side *side)
 {
 	const struct tun_interface *tun = side->settings.tun;
 
+	own_addresses_free(&side->excluded);
 	/* an interface that was made takes its address and routes with it */
 	if (tun == NULL || tun->is_made)
 		return;

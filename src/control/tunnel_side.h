@@ -2,14 +2,17 @@
  * The tunnel interface: set up once, followed while it is there, taken back at the end.
  *
  * Theory of operation. Everything is read anew each time somebody says that something changed. Its
- * first IPv4 address becomes the tunnel's own address, its subnet the pool (or --peer-pool does,
- * which may need a route to it), its MTU the bound of super-packets. What was changed on an
- * interface that stays is undone; one that this process made takes everything with it.
+ * first IPv4 address of global scope becomes the tunnel's own address and stays it while it exists.
+ * That address's subnet becomes the pool (or --peer-pool does, which may need a route to it), less
+ * all addresses of this machine, whichever interface they stand on; the interface's MTU the bound
+ * of super-packets. What was changed on an interface that stays is undone; one that this process
+ * made takes everything with it.
  */
 #ifndef UDP_ENCAP_TUN_TUNNEL_SIDE_H
 #define UDP_ENCAP_TUN_TUNNEL_SIDE_H
 
 #include "base/counters.h"
+#include "control/own_addresses.h"
 #include "control/peer_log.h"
 #include "io/tun_interface.h"
 #include "link/link.h"
@@ -28,10 +31,12 @@ struct tunnel_side_settings {
 
 struct tunnel_side {
 	struct tunnel_side_settings settings;
-	struct link_addresses addresses; /* as they were last */
-	uint32_t wan_mtu;                /* that the MTU follows, 0: none yet */
-	uint32_t gso_mtu;                /* MTU when gso_max_size was set last, 0: never */
-	uint32_t former_gso_max_size;    /* before that, 0: not known */
+	struct ip_prefix own;          /* the tunnel's own address, all zero: none */
+	struct ip_prefix pool;         /* where tunnel addresses come from, all zero: nowhere yet */
+	struct own_addresses excluded; /* from that pool */
+	uint32_t wan_mtu;              /* that the MTU follows, 0: none yet */
+	uint32_t gso_mtu;              /* MTU when gso_max_size was set last, 0: never */
+	uint32_t former_gso_max_size;  /* before that, 0: not known */
 	bool has_given_address;
 	bool has_added_route;   /* to --peer-pool */
 	bool has_foreign_route; /* there is one to --peer-pool over another interface */

@@ -1,14 +1,11 @@
-/* IPv4 addresses and routes of an interface. */
+/* IPv4 addresses and routes. */
 #include "link/link.h"
 #include "link/rtnetlink.h"
 
+#include <errno.h>
 #include <linux/rtnetlink.h>
+#include <stdlib.h>
 #include <sys/socket.h>
-
-struct address_query {
-	unsigned ifindex;
-	struct link_addresses *addresses;
-};
 
 /* IFA_ADDRESS is the other end of a point-to-point link, IFA_LOCAL always our own. */
 static int read_local_address(const struct nlattr *attribute, void *argument)
@@ -20,35 +17,61 @@ static int read_local_address(const struct nlattr *attribute, void *argument)
 	return MNL_CB_OK;
 }
 
+static bool make_room(struct link_addresses *addresses)
+{
+	size_t room = addresses->room > 0 ? 2 * addresses->room : 16;
+	struct link_address *list;
+
+	if (addresses->count < addresses->room)
+		return true;
+	list = reallocarray(addresses->list, room, sizeof(*list));
+	if (list == NULL)
+		return false;
+	addresses->list = list;
+	addresses->room = room;
+	return true;
+}
+
 static int collect_address(const struct nlmsghdr *message, void *argument)
 {
 	const struct ifaddrmsg *info = mnl_nlmsg_get_payload(message);
-	const struct address_query *query = argument;
-	struct link_addresses *addresses = query->addresses;
-	struct ip_prefix *prefix;
+	struct link_addresses *addresses = argument;
+	struct link_address *address;
 
-	/* the kernel may list other interfaces' addresses too */
-	if (info->ifa_index != query->ifindex || addresses->count == LINK_MAX_ADDRESSES)
-		return MNL_CB_OK;
-	prefix = &addresses->prefixes[addresses->count++];
-	prefix->length = (uint8_t)(IPV4_MAPPED_BITS + info->ifa_prefixlen);
-	return mnl_attr_parse(message, sizeof(*info), read_local_address, &prefix->address);
+	if (!make_room(addresses)) {
+		errno = ENOMEM;
+		return MNL_CB_ERROR;
+	}
+	address = &addresses->list[addresses->count++];
+	memset(address, 0, sizeof(*address));
+	address->prefix.length = (uint8_t)(IPV4_MAPPED_BITS + info->ifa_prefixlen);
+	address->ifindex = info->ifa_index;
+	address->is_global = info->ifa_scope == RT_SCOPE_UNIVERSE;
+	return mnl_attr_parse(message, sizeof(*info), read_local_address, &address->prefix.address);
 }
 
-int link_read_addresses(unsigned ifindex, struct link_addresses *addresses)
+int link_read_addresses(struct link_addresses *addresses)
 {
 	char buffer[512];
 	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-	struct address_query query = {ifindex, addresses};
 	struct ifaddrmsg *info;
+	int error;
 
-	addresses->count = 0;
+	memset(addresses, 0, sizeof(*addresses));
 	request->nlmsg_type = RTM_GETADDR;
 	request->nlmsg_flags = NLM_F_DUMP;
 	info = mnl_nlmsg_put_extra_header(request, sizeof(*info));
 	info->ifa_family = AF_INET;
-	info->ifa_index = ifindex;
-	return rtnetlink_talk(request, collect_address, &query);
+	error = rtnetlink_talk(request, collect_address, addresses);
+	if (error < 0)
+		link_free_addresses(addresses);
+	return error;
+}
+
+void link_free_addresses(struct link_addresses *addresses)
+{
+	free(addresses->list);
+	memset(addresses, 0, sizeof(*addresses));
 }
 
 static int change_address(unsigned ifindex, const struct ip_prefix *address, uint16_t type,

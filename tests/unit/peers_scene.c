@@ -32,9 +32,10 @@ void scene_open_bare(enum peers_policy policy, uint32_t max_entries)
 
 void scene_set_pool(unsigned bits)
 {
+	const struct ip_address own = ipv4_address(SCENE_TUNNEL);
 	const struct pool_range range = {
 		.prefix = {ipv4_address(SCENE_NETWORK), (uint8_t)(96 + bits)},
-		.excluded = {ipv4_address(SCENE_TUNNEL)},
+		.excluded = &own,
 		.excluded_count = 1,
 		.max_slots = 1 << 16,
 	};

@@ -9,9 +9,12 @@
 
 struct pool_range range_of(uint32_t network, unsigned bits, uint32_t max_slots)
 {
+	static struct ip_address own;
+
+	own = ipv4_address(OWN);
 	return (struct pool_range){
 		.prefix = {.address = ipv4_address(network), .length = (uint8_t)(96 + bits)},
-		.excluded = {ipv4_address(OWN)},
+		.excluded = &own,
 		.excluded_count = 1,
 		.max_slots = max_slots,
 	};

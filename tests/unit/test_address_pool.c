@@ -101,6 +101,14 @@ static void hold_all(struct address_pool *pool, uint32_t holder)
 
 /* Which addresses there are */
 
+static struct ip_address own[128];
+
+static void leave_out(struct pool_range *range, uint32_t address)
+{
+	own[range->excluded_count++] = ipv4_address(address);
+	range->excluded = own;
+}
+
 /* Every address that should be given out is, once, and no other. */
 static void assert_addresses(const struct pool_range *range, uint32_t first, uint32_t last,
 			     uint32_t capacity)
@@ -153,14 +161,14 @@ static void small_prefixes_use_all_addresses(void **state)
 
 	(void)state;
 	assert_addresses(&range, NETWORK + 6, NETWORK + 7, 2);
-	range.excluded[range.excluded_count++] = ipv4_address(NETWORK + 7);
+	leave_out(&range, NETWORK + 7);
 	assert_addresses(&range, NETWORK + 6, NETWORK + 6, 1);
 	range = range_of(NETWORK + 7, 32, UNLIMITED);
 	assert_addresses(&range, NETWORK + 7, NETWORK + 7, 1);
-	range.excluded[range.excluded_count++] = ipv4_address(NETWORK + 7);
+	leave_out(&range, NETWORK + 7);
 	assert_addresses(&range, NETWORK + 7, NETWORK + 7, 0);
 	range = range_of(NETWORK + 4, 30, UNLIMITED);
-	range.excluded[range.excluded_count++] = ipv4_address(NETWORK + 5);
+	leave_out(&range, NETWORK + 5);
 	assert_addresses(&range, NETWORK + 6, NETWORK + 6, 1);
 }
 
@@ -169,24 +177,21 @@ static void own_addresses_are_left_out(void **state)
 	struct pool_range range = range_of(NETWORK, 24, UNLIMITED);
 
 	(void)state;
-	range.excluded[range.excluded_count++] = ipv4_address(NETWORK + 1);
+	leave_out(&range, NETWORK + 1);
 	assert_addresses(&range, NETWORK + 2, NETWORK + 254, 253);
-	range.excluded[range.excluded_count++] = ipv4_address(NETWORK + 77);
-	range.excluded[range.excluded_count++] = ipv4_address(NETWORK + 254);
+	leave_out(&range, NETWORK + 77);
+	leave_out(&range, NETWORK + 254);
 	assert_addresses(&range, NETWORK + 2, NETWORK + 253, 251);
 	/* one that is elsewhere, one that is twice there, and IPv6 with the same end */
-	range.excluded[range.excluded_count++] = ipv4_address(NETWORK + 256);
-	range.excluded[range.excluded_count++] = ipv4_address(NETWORK - 1);
-	range.excluded[range.excluded_count++] = ipv4_address(NETWORK + 77);
-	range.excluded[range.excluded_count] = ipv4_address(NETWORK + 99);
-	range.excluded[range.excluded_count++].bytes[0] = 0x20;
+	leave_out(&range, NETWORK + 256);
+	leave_out(&range, NETWORK - 1);
+	leave_out(&range, NETWORK + 77);
+	leave_out(&range, NETWORK + 99);
+	own[range.excluded_count - 1].bytes[0] = 0x20;
 	assert_addresses(&range, NETWORK + 2, NETWORK + 253, 251);
-	while (range.excluded_count < 16) {
-		uint32_t host = 100 + (uint32_t)range.excluded_count;
-
-		range.excluded[range.excluded_count++] = ipv4_address(NETWORK + host);
-	}
-	assert_addresses(&range, NETWORK + 2, NETWORK + 253, 251 - 9);
+	for (uint32_t host = 100; host < 200; host++)
+		leave_out(&range, NETWORK + host);
+	assert_addresses(&range, NETWORK + 2, NETWORK + 253, 251 - 100);
 }
 
 /* The interface's address with its prefix length is a prefix whose host part is not zero. */
