@@ -24,12 +24,16 @@ enum notice {
 	NOTICE_NEWCOMER = 1 << 2,     /* an entry was made, see --log-peers */
 	NOTICE_GSO_GIVEN_UP = 1 << 3, /* segments go out singly from now on */
 	NOTICE_TUNNEL_GONE = 1 << 4,  /* the tunnel interface was deleted */
+	/* a packet's source is not the tunnel's address */
+	NOTICE_FOREIGN_SOURCE = 1 << 5,
 };
 
 struct notices {
 	_Atomic uint32_t raised;
 	_Atomic int gso_error; /* errno of the message that made a worker give up GSO */
 	int event;             /* eventfd of the control thread */
+	/* of NOTICE_FOREIGN_SOURCE, the last one, network byte order; 0: none since it was taken */
+	_Atomic uint32_t foreign_source;
 };
 
 /** Raises a notice. Any worker. */

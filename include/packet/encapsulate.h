@@ -34,6 +34,7 @@ enum packet_verdict {
 /** An accepted packet: one TCP segment or a super-packet of several. */
 struct tunnel_packet {
 	uint8_t *ip; /* the IP header, the TCP header right behind it */
+	struct ip_address source;
 	struct ip_address destination;
 	uint32_t length;          /* from the IP header on, bytes */
 	uint32_t data_length;     /* TCP data in all, bytes */

@@ -9,6 +9,7 @@
 
 /** A TCP packet that is to leave. */
 struct departure {
+	struct ip_address source;      /* of the packet */
 	struct ip_address destination; /* of the packet */
 	size_t payload;                /* UDP payload of its largest segment, bytes */
 	uint16_t own_port;             /* of the worker that sends, network byte order */
@@ -17,6 +18,7 @@ struct departure {
 enum routing_verdict {
 	ROUTED,
 	ROUTING_HAS_NO_TUNNEL_ADDRESS, /* the tunnel interface has none */
+	ROUTING_HAS_FOREIGN_SOURCE,    /* not the tunnel's address: no answer would find back */
 	ROUTING_IS_TOO_BIG,            /* see `max_payload` */
 	ROUTING_KNOWS_NO_DESTINATION,  /* a tunnel address that is nobody's */
 	ROUTING_HAS_LOST_ITS_PEER,     /* the entry's source was taken from it */

@@ -104,10 +104,11 @@ static void start_warnings(struct control *control, const struct control_setting
 {
 	const struct warnings_settings warnings = {
 		.notices = &settings->exchange->notices,
-		.store = settings->peers->store,
+		.peers = settings->peers,
 		.peer_log = &control->peer_log,
 		.tally = &control->tally,
 		.device = settings->options->bind_to_interface,
+		.tunnel = settings->tun->name,
 		.is_server = options_server_mode(settings->options),
 	};
 

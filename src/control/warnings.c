@@ -10,6 +10,9 @@
 enum {
 	REFUSALS_QUIET_MS = 10000, /* at most one line about refused peers in that time */
 	SPARES_QUIET_MS = 20,      /* at most one look at the whole pool in that time */
+	/* a line about foreign sources comes again when there was none for that long: what is set
+	 * up wrongly stays so, and its senders try again and again */
+	FOREIGN_QUIET_MS = 600000,
 };
 
 static void hear_of_refusals_again(void *state)
@@ -36,7 +39,7 @@ static void tell_refusals(struct warnings *warnings)
 
 	log_warning("%s: refused %llu times, %u entries", room,
 		    (unsigned long long)(refused - warnings->refusals_told),
-		    connection_store_count(settings->store));
+		    connection_store_count(settings->peers->store));
 	warnings->refusals_told = refused;
 	event_timer_start(warnings->ending->loop, &warnings->refusals_quiet, REFUSALS_QUIET_MS,
 			  hear_of_refusals_again, warnings);
@@ -44,7 +47,7 @@ static void tell_refusals(struct warnings *warnings)
 
 static void look_for_spares(struct warnings *warnings)
 {
-	connection_store_refill_spares(warnings->settings.store, monotonic_seconds());
+	connection_store_refill_spares(warnings->settings.peers->store, monotonic_seconds());
 	/* from the end of the look on: in a large pool it takes its time */
 	event_timer_start(warnings->ending->loop, &warnings->spares_quiet, SPARES_QUIET_MS,
 			  hear_of_spares_again, warnings);
@@ -58,6 +61,45 @@ static void tell_gso(const struct warnings *warnings)
 	log_warning("segmentation offload does not work on %s (%s): datagrams go out one by one, "
 		    "slower, not less",
 		    warnings->settings.device, strerror(error));
+}
+
+static void keep_quiet_about_foreign_sources(struct warnings *warnings);
+
+static uint32_t take_foreign_source(const struct warnings *warnings)
+{
+	return atomic_exchange_explicit(&warnings->settings.notices->foreign_source, 0,
+					memory_order_relaxed);
+}
+
+static void hear_of_foreign_sources_again(void *state)
+{
+	struct warnings *warnings = state;
+
+	if (take_foreign_source(warnings) != 0)
+		keep_quiet_about_foreign_sources(warnings);
+	else
+		notices_lower(warnings->settings.notices, NOTICE_FOREIGN_SOURCE);
+}
+
+static void keep_quiet_about_foreign_sources(struct warnings *warnings)
+{
+	event_timer_start(warnings->ending->loop, &warnings->foreign_quiet, FOREIGN_QUIET_MS,
+			  hear_of_foreign_sources_again, warnings);
+}
+
+static void tell_foreign_source(struct warnings *warnings)
+{
+	const struct warnings_settings *settings = &warnings->settings;
+	const struct ip_address source = ip_address_from_ipv4(take_foreign_source(warnings));
+	const struct ip_address own = rcu_read(settings->peers->tunnel)->ipv4;
+	char source_text[IP_ADDRESS_TEXT_SIZE], own_text[IP_ADDRESS_TEXT_SIZE];
+
+	log_warning("packets from %s are routed into %s, whose address is %s: they are discarded, "
+		    "for their answers would get lost; route them elsewhere, or masquerade them "
+		    "(nft: oifname \"%s\" masquerade, see README.md)",
+		    ip_address_text(&source, source_text), settings->tunnel,
+		    ip_address_text(&own, own_text), settings->tunnel);
+	keep_quiet_about_foreign_sources(warnings);
 }
 
 static void answer(void *state)
@@ -79,6 +121,8 @@ static void answer(void *state)
 		tell_gso(warnings);
 		notices_lower(notices, NOTICE_GSO_GIVEN_UP);
 	}
+	if ((raised & NOTICE_FOREIGN_SOURCE) && !event_timer_is_started(&warnings->foreign_quiet))
+		tell_foreign_source(warnings);
 	if ((raised & NOTICE_SPARES_LOW) && !event_timer_is_started(&warnings->spares_quiet))
 		look_for_spares(warnings);
 	if ((raised & NOTICE_PEER_REFUSED) && !event_timer_is_started(&warnings->refusals_quiet))
@@ -99,4 +143,5 @@ void warnings_close(struct warnings *warnings)
 	event_watch_stop(&warnings->watch);
 	event_timer_stop(&warnings->refusals_quiet);
 	event_timer_stop(&warnings->spares_quiet);
+	event_timer_stop(&warnings->foreign_quiet);
 }

@@ -11,13 +11,15 @@
 #include "control/peer_log.h"
 #include "control/tally.h"
 #include "exchange/notices.h"
+#include "peers/peers.h"
 
 struct warnings_settings {
 	struct notices *notices;
-	struct connection_store *store;
+	const struct peers *peers;
 	struct peer_log *peer_log;
 	const struct tally *tally;
 	const char *device; /* the bound one's name */
+	const char *tunnel; /* the tunnel interface's name */
 	bool is_server;
 };
 
@@ -27,6 +29,7 @@ struct warnings {
 	struct event_watch watch;
 	struct event_timer refusals_quiet;
 	struct event_timer spares_quiet;
+	struct event_timer foreign_quiet;
 	uint64_t refusals_told; /* as many were in the log lines so far */
 };
 

@@ -16,6 +16,7 @@ static enum packet_verdict parse_tcp(struct tunnel_packet *packet, uint16_t gso_
 	if (header_size < TCP_MIN_HEADER_SIZE || IPV4_HEADER_SIZE + header_size > packet->length)
 		return PACKET_HAS_BAD_TCP_HEADER;
 
+	packet->source = ip_address_from_ipv4(load_u32(ip + IPV4_SOURCE));
 	packet->destination = ip_address_from_ipv4(load_u32(ip + IPV4_DESTINATION));
 	packet->tcp_header_size = (uint16_t)header_size;
 	packet->data_length = packet->length - (uint32_t)(IPV4_HEADER_SIZE + header_size);

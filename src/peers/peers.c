@@ -64,12 +64,16 @@ void peers_admit(struct peers *peers, const struct arrival *arrival, uint32_t no
 void peers_route(struct peers *peers, const struct departure *departure, uint32_t now,
 		 struct routing *routing)
 {
+	const struct ip_address *own = &rcu_read(peers->tunnel)->ipv4;
+
 	routing->verdict = ROUTED;
 	routing->obtained = ENTRY_FOUND;
 	routing->max_payload = peers->settings.max_payload;
 	routing->entry = NULL;
-	if (ip_address_is_none(&rcu_read(peers->tunnel)->ipv4))
+	if (ip_address_is_none(own))
 		routing->verdict = ROUTING_HAS_NO_TUNNEL_ADDRESS;
+	else if (!ip_address_equal(&departure->source, own))
+		routing->verdict = ROUTING_HAS_FOREIGN_SOURCE;
 	else if (departure->payload > routing->max_payload)
 		routing->verdict = ROUTING_IS_TOO_BIG;
 	else

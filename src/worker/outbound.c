@@ -111,6 +111,26 @@ static bool flush(struct outbound *outbound, int socket, const struct round *rou
 	return true;
 }
 
+/*
+ * What comes in goes to the tunnel's address (rule R4), so no answer would reach this sender. A RST
+ * wants none: where the kernel sends one for a socket that is gone, it does not know any more which
+ * device that was bound to, so routers with several tunnels have such ones in normal operation.
+ */
+static void discard_foreign(struct outbound *outbound, const struct tunnel_packet *packet,
+			    const struct round *round)
+{
+	struct notices *notices = outbound->notices;
+	uint32_t source = ip_address_ipv4(&packet->source);
+
+	count(outbound, COUNTER_discard_out_foreign_source, 1);
+	if (packet->tcp_flags & TCP_RST)
+		return;
+	reject(outbound, round, packet->ip, ICMP_CODE_ADMINISTRATIVELY_PROHIBITED, 0);
+	if (atomic_load_explicit(&notices->foreign_source, memory_order_relaxed) != source)
+		atomic_store_explicit(&notices->foreign_source, source, memory_order_relaxed);
+	notices_raise(notices, NOTICE_FOREIGN_SOURCE);
+}
+
 /* Counts why a packet goes nowhere, and tells its sender what it can act on. */
 static void discard(struct outbound *outbound, const struct tunnel_packet *packet,
 		    const struct routing *routing, const struct round *round)
@@ -118,6 +138,9 @@ static void discard(struct outbound *outbound, const struct tunnel_packet *packe
 	switch (routing->verdict) {
 	case ROUTING_HAS_NO_TUNNEL_ADDRESS:
 		count(outbound, COUNTER_discard_out_no_address, packet->segments);
+		break;
+	case ROUTING_HAS_FOREIGN_SOURCE:
+		discard_foreign(outbound, packet, round);
 		break;
 	case ROUTING_IS_TOO_BIG:
 		count(outbound, COUNTER_discard_out_too_big, packet->segments);
@@ -159,6 +182,7 @@ static bool find_route(struct outbound *outbound, const struct round *round)
 {
 	const struct tunnel_packet *packet = &outbound->packet;
 	const struct departure departure = {
+		.source = packet->source,
 		.destination = packet->destination,
 		.payload = tunnel_packet_segment_size(packet),
 		.own_port = outbound->own_port,

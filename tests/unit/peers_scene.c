@@ -80,9 +80,10 @@ struct admission scene_admit(const struct transport_address *from, uint32_t now)
 	return admission;
 }
 
-struct routing scene_route(uint32_t destination, size_t payload, uint32_t now)
+struct routing scene_route_from(uint32_t source, uint32_t destination, size_t payload, uint32_t now)
 {
 	const struct departure departure = {
+		.source = ipv4_address(source),
 		.destination = ipv4_address(destination),
 		.payload = payload,
 		.own_port = port_number(SCENE_OWN_PORT),
@@ -92,6 +93,11 @@ struct routing scene_route(uint32_t destination, size_t payload, uint32_t now)
 	memset(&routing, 0xff, sizeof(routing));
 	peers_route(&scene, &departure, now, &routing);
 	return routing;
+}
+
+struct routing scene_route(uint32_t destination, size_t payload, uint32_t now)
+{
+	return scene_route_from(SCENE_TUNNEL, destination, payload, now);
 }
 
 int scene_register_thread(void **state)

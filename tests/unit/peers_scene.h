@@ -33,7 +33,11 @@ void scene_set_pool(unsigned bits);
 /** Asks peers_admit() about a datagram from this peer. */
 struct admission scene_admit(const struct transport_address *from, uint32_t now);
 
-/** Asks peers_route() about a packet to this address, host byte order. */
+/** Asks peers_route() about a packet from and to these addresses, host byte order. */
+struct routing scene_route_from(uint32_t source, uint32_t destination, size_t payload,
+				uint32_t now);
+
+/** The same from the tunnel's own address. */
 struct routing scene_route(uint32_t destination, size_t payload, uint32_t now);
 
 /** cmocka's group fixtures: this thread is the control thread and a worker. */

@@ -239,6 +239,8 @@ static void t1_accepts_tcp(void **state)
 		assert_int_equal(packet.length, length);
 		assert_int_equal(ip_address_last_bits(&packet.destination), fields.destination);
 		assert_true(ip_address_is_ipv4(&packet.destination));
+		assert_int_equal(ip_address_last_bits(&packet.source), fields.source);
+		assert_true(ip_address_is_ipv4(&packet.source));
 		assert_int_equal(tunnel_packet_segment_size(&packet), length - 20);
 		free(bytes);
 	}

@@ -22,6 +22,31 @@ static void without_a_tunnel_address_nothing_goes(void **state)
 	}
 }
 
+static void only_the_tunnels_own_address_is_a_source(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		struct routing routing;
+		enum routing_verdict usual;
+
+		scene_open(policies[i], 100);
+		usual = policies[i] == PEERS_OPEN_SERVER ? ROUTING_KNOWS_NO_DESTINATION : ROUTED;
+		routing = scene_route_from(0xc0a80114, 0xcb007107, SCENE_MAX_PAYLOAD + 1, 1);
+		assert_int_equal(routing.verdict, ROUTING_HAS_FOREIGN_SOURCE);
+		assert_null(routing.entry);
+		assert_int_equal(scene_route_from(SCENE_TUNNEL + 1, 0xcb007107, 100, 1).verdict,
+				 ROUTING_HAS_FOREIGN_SOURCE);
+		assert_int_equal(connection_store_count(scene.store), 0);
+		/* the address as it is at that moment */
+		scene_set_tunnel_address(SCENE_TUNNEL + 1);
+		assert_int_equal(scene_route_from(SCENE_TUNNEL, 0xcb007107, 100, 1).verdict,
+				 ROUTING_HAS_FOREIGN_SOURCE);
+		assert_int_equal(scene_route_from(SCENE_TUNNEL + 1, 0xcb007107, 100, 1).verdict,
+				 usual);
+		scene_close();
+	}
+}
+
 static void a_segment_is_as_large_as_the_bound_at_most(void **state)
 {
 	(void)state;
@@ -148,6 +173,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(without_a_tunnel_address_nothing_goes),
+		cmocka_unit_test(only_the_tunnels_own_address_is_a_source),
 		cmocka_unit_test(a_segment_is_as_large_as_the_bound_at_most),
 		cmocka_unit_test(a_server_answers_from_where_it_was_spoken_to),
 		cmocka_unit_test(a_peer_that_lost_its_source_is_not_sent_to),
