@@ -37,10 +37,14 @@ class TunnelledMultipath:
             Tunnel(scene.router, f"tun{n}", PORT + n, f"wan{n}", endpoint_port=PORT,
                    address=f"{self.address(n)}/32", options=options)
             for n in range(len(scene.operators)))
+        # What is open over a WAN, or bound to its address, stays there.
+        for address in {scene.router_address(n) for n in range(len(scene.operators))}:
+            self.router.rule("pref", 100, "iif", "lo", "from", address,
+                             "to", scene.server_address, "lookup", "main")
         # The router's own TCP to the server goes through the tunnels, all else to it (the tunnels'
         # UDP, a ping, the hosts behind the router) over the WANs. One table is enough: a subflow
         # is bound to its endpoint's device, and finds the route of that device.
-        self.router.rule("iif", "lo", "to", scene.server_address, "ipproto", "tcp",
+        self.router.rule("pref", 101, "iif", "lo", "to", scene.server_address, "ipproto", "tcp",
                          "lookup", TABLE)
         for n in range(len(scene.operators)):
             self.wan_is_up(n)
@@ -57,8 +61,8 @@ class TunnelledMultipath:
         that died, as it does when the modem's public address changed. An endpoint that is deleted
         and added is a new one: every open connection joins over it again.
         """
-        self.router.ip("route", "replace", "default", "dev", f"tun{n}", "table", TABLE,
-                       "metric", 100 + n)
+        self.router.ip("route", "replace", "default", "dev", f"tun{n}", "src", self.address(n),
+                       "table", TABLE, "metric", 100 + n)
         self.router.run("ip", "mptcp", "endpoint", "delete", "id", n + 1, check=False)
         self.router.ip("mptcp", "endpoint", "add", self.address(n), "dev", f"tun{n}",
                        "id", n + 1, "subflow")
