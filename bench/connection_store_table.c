@@ -82,7 +82,7 @@ static size_t insert(void *table, const struct peer *peers, size_t count, uint32
 	for (size_t i = 0; i < count; i++) {
 		enum obtain_result result;
 
-		(void)connection_store_obtain(table, &peers[i], NULL, now, &result);
+		(void)connection_store_obtain(table, &peers[i], now, &result);
 		made += result == ENTRY_MADE || result == ENTRY_MADE_IN_QUARANTINE;
 	}
 	return made;

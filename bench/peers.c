@@ -4,7 +4,7 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
 
-/* Keys of 18 bytes and more: with so many of them, each is read from memory again. */
+/* Keys of 36 bytes and more: with so many of them, each is read from memory again. */
 static const size_t shortest_order = 1 << 22;
 
 /* splitmix64 (Steele, Lea and Flood 2014) */
@@ -37,6 +37,7 @@ struct peer *peers_make(uint32_t first, uint32_t count)
 		peers[i] = (struct peer){
 			.remote.address = ip_address_from_ipv4(htonl(scatter(first + i))),
 			.remote.port = htons((uint16_t)(1024 + roll(&state) % 64512)),
+			.own_address = ip_address_from_ipv4(htonl(0xc0000201)),
 		};
 	}
 	return peers;

@@ -3,10 +3,10 @@
  *
  * Theory of operation. The pool is a range of addresses, so an array indexed by the offset in that
  * range answers "whose address is this?" in one load, and one compare-and-swap claims an address.
- * Where a peer's address is looked for follows from the peer alone ("home"), so that a peer gets
- * the same address again, also after a restart, unless another one holds it. A freed address
- * remembers when it was freed and a fingerprint of who held it, and is kept from others for the
- * quarantine.
+ * Where a peer's address is looked for follows from its source and our address that it talks to
+ * alone ("home"), so that a peer gets the same address again, also after a restart, unless another
+ * one holds it. A freed address remembers when it was freed and a fingerprint of who held it, and
+ * is kept from others for the quarantine.
  *
  * The search on the packet path looks at POOL_SEARCH_WIDTH addresses from home on. When those are
  * all taken (a nearly full pool), it takes one of a few spare addresses that the control

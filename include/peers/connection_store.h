@@ -8,7 +8,7 @@
  * - Keys: a node of a lock-free hash table of liburcu (cds_lfht), of fixed size, that leads to an
  *   entry. An entry has one as a rule, several for some seconds after it moved (aliases), or none
  *   when its source was taken from it.
- * - Destinations: where an entry's peer is reached, remote end and own address. That is what a key
+ * - Destinations: where an entry's peer is reached, remote end and own end. That is what a key
  *   stands for, so the two are one record, and an entry points at the newest of its keys through an
  *   RCU-protected pointer. A reader sees one destination or another, never half of each.
  *
@@ -104,14 +104,12 @@ struct peer_entry *connection_store_find_tunnel_address(struct connection_store 
 
 /**
  * Finds a peer's entry or makes one. Lock-free, bounded, allocates nothing. Worker, under RCU.
- * @own: the own address that the peer sent to, which is remembered; NULL: not known
  * @now: monotonic seconds
  * @result: what happened
  * Returns NULL when `result` is ENTRY_REFUSED or ENTRY_HAS_NO_POOL.
  */
 struct peer_entry *connection_store_obtain(struct connection_store *store, const struct peer *peer,
-					   const struct ip_address *own, uint32_t now,
-					   enum obtain_result *result);
+					   uint32_t now, enum obtain_result *result);
 
 /**
  * Where an entry's peer is reached; NULL while its source was taken from it. Worker, under RCU, or
@@ -160,7 +158,6 @@ void connection_store_refill_spares(struct connection_store *store, uint32_t now
 /** An entry as it was once. */
 struct former_entry {
 	struct peer peer;
-	struct ip_address own; /* all zero: not known */
 	struct ip_address tunnel_address;
 	uint32_t last_received; /* monotonic seconds, as the other two */
 	uint32_t last_sent;
@@ -240,8 +237,7 @@ void connection_store_take_newcomers(struct connection_store *store,
 
 /** Where an entry moves, and what that may cost others. */
 struct move {
-	struct peer peer;      /* the new key */
-	struct ip_address own; /* all zero: not known, a key that there is keeps its own */
+	struct peer peer; /* the new key */
 	/* The peer has shown that it receives at the new source: then the key may be taken from
 	 * another peer that is proven, too. */
 	bool source_is_proven;
@@ -255,7 +251,7 @@ struct move {
 /** How connection_store_move() ended. */
 enum move_result {
 	ENTRY_MOVED,
-	ENTRY_WAS_THERE,  /* nothing changed but for the own address */
+	ENTRY_WAS_THERE,  /* nothing changed */
 	MOVE_REFUSED,     /* the key is a proven peer's, and this source is not proven */
 	MOVE_HAS_NO_ROOM, /* for another alias, until others end */
 };

@@ -22,18 +22,23 @@ static uint64_t mix(uint64_t value)
 	return value ^ (value >> 31);
 }
 
+static uint64_t mix_in(uint64_t hash, const struct ip_address *address)
+{
+	uint64_t high = 0, low = 0;
+
+	for (size_t i = 0; i < 8; i++) {
+		high = high << 8 | address->bytes[i];
+		low = low << 8 | address->bytes[8 + i];
+	}
+	return mix(mix(hash + high) ^ low);
+}
+
 /* Must stay the same for ever: a peer's address after a restart follows from it. */
 static uint32_t home_offset(const struct address_pool *pool, const struct peer *peer)
 {
-	uint64_t high = 0, low = 0;
-	uint64_t hash;
+	uint64_t hash = mix_in(0x9e3779b97f4a7c15u, &peer->remote.address);
 
-	for (size_t i = 0; i < 8; i++) {
-		high = high << 8 | peer->remote.address.bytes[i];
-		low = low << 8 | peer->remote.address.bytes[8 + i];
-	}
-	hash = mix(high + 0x9e3779b97f4a7c15u);
-	hash = mix(hash ^ low);
+	hash = mix_in(hash, &peer->own_address);
 	hash = mix(hash + (uint64_t)((const uint8_t *)&peer->remote.port)[0] * 256 +
 		   ((const uint8_t *)&peer->remote.port)[1]);
 	return (uint32_t)((hash >> 32) * pool->size >> 32);

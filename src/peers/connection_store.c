@@ -120,14 +120,14 @@ static void give_back(struct connection_store *store, const struct making *makin
 }
 
 static bool take_places(struct connection_store *store, const struct peer *peer,
-			const struct ip_address *own, struct making *making)
+			struct making *making)
 {
 	uint32_t place = free_list_take(&store->free);
 
 	if (place == FREE_LIST_IS_EMPTY)
 		return false;
 	making->entry = &store->entries[place];
-	making->key = key_index_take(&store->index, peer, own, place);
+	making->key = key_index_take(&store->index, peer, place);
 	making->offset = POOL_NONE;
 	if (making->key != NULL)
 		return true;
@@ -172,9 +172,8 @@ static struct key *publish(struct connection_store *store, const struct making *
 	return key;
 }
 
-static struct key *make(struct connection_store *store, const struct peer *peer,
-			const struct ip_address *own, uint64_t hash, uint32_t now,
-			enum obtain_result *result)
+static struct key *make(struct connection_store *store, const struct peer *peer, uint64_t hash,
+			uint32_t now, enum obtain_result *result)
 {
 	struct making making = {.pool = rcu_read(store->pool)};
 	enum pool_claim claim = POOL_CLAIMED;
@@ -185,7 +184,7 @@ static struct key *make(struct connection_store *store, const struct peer *peer,
 		return NULL;
 	}
 	*result = ENTRY_REFUSED;
-	if (!take_places(store, peer, own, &making))
+	if (!take_places(store, peer, &making))
 		return NULL;
 	if (making.pool != NULL)
 		claim = address_pool_claim(making.pool, peer, fingerprint_of(hash), now,
@@ -207,20 +206,15 @@ static struct key *make(struct connection_store *store, const struct peer *peer,
 }
 
 struct peer_entry *connection_store_obtain(struct connection_store *store, const struct peer *peer,
-					   const struct ip_address *own, uint32_t now,
-					   enum obtain_result *result)
+					   uint32_t now, enum obtain_result *result)
 {
 	uint64_t hash = key_index_hash(&store->index, peer);
 	struct key *key = key_index_find(&store->index, peer, hash);
 
 	*result = ENTRY_FOUND;
 	if (key == NULL)
-		key = make(store, peer, own, hash, now, result);
-	if (key == NULL)
-		return NULL;
-	if (own != NULL && *result == ENTRY_FOUND)
-		destination_set_own_address(&key->destination, own);
-	return entry_of_key(store, key);
+		key = make(store, peer, hash, now, result);
+	return key == NULL ? NULL : entry_of_key(store, key);
 }
 
 enum put_result connection_store_put(struct connection_store *store,
@@ -234,7 +228,7 @@ enum put_result connection_store_put(struct connection_store *store,
 		return PUT_PEER_HAS_ENTRY;
 	if (store->settings.gives_tunnel_address && making.pool == NULL)
 		return PUT_ADDRESS_IS_NOT_FREE;
-	if (!take_places(store, &former->peer, &former->own, &making))
+	if (!take_places(store, &former->peer, &making))
 		return PUT_HAS_NO_ROOM;
 	if (making.pool != NULL) {
 		uint32_t offset = address_pool_offset(making.pool, &former->tunnel_address);

@@ -10,7 +10,7 @@
 static void admit_as_itself(struct peers *peers, const struct arrival *arrival,
 			    struct admission *admission)
 {
-	const struct peer peer = {arrival->from, arrival->own_port};
+	const struct peer peer = {.remote = arrival->from, .own_port = arrival->own_port};
 
 	admission->entry = connection_store_find_peer(peers->store, &peer);
 	admission->source = arrival->from.address;
@@ -52,8 +52,7 @@ static void route_anywhere(struct peers *peers, const struct departure *departur
 		.own_port = departure->own_port,
 	};
 
-	routing->entry = connection_store_obtain(peers->store, &peer, NULL, now,
-						 &routing->obtained);
+	routing->entry = connection_store_obtain(peers->store, &peer, now, &routing->obtained);
 	routing->destination = peer.remote;
 	routing->source = (struct ip_address){{0}};
 	if (routing->entry == NULL)

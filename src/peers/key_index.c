@@ -58,10 +58,8 @@ struct key *key_index_find(const struct key_index *index, const struct peer *pee
 	return node == NULL ? NULL : key_of(node);
 }
 
-struct key *key_index_take(struct key_index *index, const struct peer *peer,
-			   const struct ip_address *own, uint32_t entry)
+struct key *key_index_take(struct key_index *index, const struct peer *peer, uint32_t entry)
 {
-	static const struct ip_address unknown;
 	uint32_t place = free_list_take(&index->free);
 	struct key *key;
 
@@ -70,7 +68,6 @@ struct key *key_index_take(struct key_index *index, const struct peer *peer,
 	key = &index->keys[place];
 	cds_lfht_node_init(&key->node);
 	key->destination.peer = *peer;
-	destination_set_own_address(&key->destination, own != NULL ? own : &unknown);
 	atomic_store_explicit(&key->entry, entry, memory_order_relaxed);
 	key->next_alias = 0;
 	return key;

@@ -23,6 +23,8 @@ struct key {
 	uint32_t alias_since;   /* monotonic seconds; control thread */
 };
 
+_Static_assert(sizeof(struct key) <= 64, "a key lies in one cache line");
+
 struct key_index {
 	struct peer_hash_key hash_key;
 	struct cds_lfht *table;
@@ -51,8 +53,7 @@ static inline uint64_t key_index_hash(const struct key_index *index, const struc
 struct key *key_index_find(const struct key_index *index, const struct peer *peer, uint64_t hash);
 
 /** Takes a free key and fills it, not published yet. NULL: there is none. Any thread. */
-struct key *key_index_take(struct key_index *index, const struct peer *peer,
-			   const struct ip_address *own, uint32_t entry);
+struct key *key_index_take(struct key_index *index, const struct peer *peer, uint32_t entry);
 
 /**
  * Publishes a key that was taken. Any thread, under RCU.

@@ -40,12 +40,6 @@ static bool has_room_for_alias(const struct moving *moving)
 	       moving->store->alias_count < moving->store->max_aliases;
 }
 
-static void remember_own_address(const struct moving *moving, struct key *key)
-{
-	if (!ip_address_is_none(&moving->move->own))
-		destination_set_own_address(&key->destination, &moving->move->own);
-}
-
 /* Takes another entry's current key over. */
 static enum move_result take_current_key(struct moving *moving, struct entry *holder)
 {
@@ -85,8 +79,6 @@ static enum move_result take_over(struct moving *moving, struct key *key)
 		result = ENTRY_WAS_THERE;
 	if (result == ENTRY_MOVED)
 		key_give_to(key, index_of(moving->store, &moving->entry->public));
-	if (result == ENTRY_MOVED || result == ENTRY_WAS_THERE)
-		remember_own_address(moving, key);
 	return result;
 }
 
@@ -102,7 +94,7 @@ static enum move_result find_or_make_key(struct moving *moving, struct key **key
 	if (found == NULL) {
 		if (!has_room_for_alias(moving))
 			return MOVE_HAS_NO_ROOM;
-		fresh = key_index_take(index, peer, &moving->move->own,
+		fresh = key_index_take(index, peer,
 				       index_of(moving->store, &moving->entry->public));
 		if (fresh == NULL)
 			return MOVE_HAS_NO_ROOM;

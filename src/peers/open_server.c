@@ -1,15 +1,16 @@
 /*
- * The open server: whoever sends a datagram gets an entry and a tunnel address (rule R2), and what
- * goes to that address goes to where the peer is (rule T2).
+ * The open server: whoever sends a datagram gets an entry and a tunnel address for each address of
+ * ours that it sends to (rule R2), and what goes to that tunnel address goes to where the peer is,
+ * from the address that it sent to (rules T2 and T3).
  */
 #include "peers/policy.h"
 
 static void admit(struct peers *peers, const struct arrival *arrival, uint32_t now,
 		  struct admission *admission)
 {
-	const struct peer peer = {arrival->from, arrival->own_port};
-	struct peer_entry *entry = connection_store_obtain(
-		peers->store, &peer, &arrival->own_address, now, &admission->obtained);
+	const struct peer peer = {arrival->from, arrival->own_address, arrival->own_port};
+	struct peer_entry *entry = connection_store_obtain(peers->store, &peer, now,
+							   &admission->obtained);
 
 	if (admission->obtained != ENTRY_FOUND)
 		admission->wants_spares = connection_store_wants_spares(peers->store);
@@ -43,7 +44,7 @@ static void route(struct peers *peers, const struct departure *departure, uint32
 	}
 	routing->entry = entry;
 	routing->destination = destination->peer.remote;
-	routing->source = destination_own_address(destination);
+	routing->source = destination->peer.own_address;
 }
 
 const struct policy_operations open_server_policy = {admit, route};

@@ -1,7 +1,7 @@
 /*
- * A keyed hash of a peer (SipHash-1-3 over three words, Aumasson and Bernstein 2012). The key is
- * random for each process: whoever can choose source addresses and ports must not be able to choose
- * the bucket that they land in.
+ * A keyed hash of a peer (SipHash-1-3, Aumasson and Bernstein 2012): of 12 bytes where it is IPv4,
+ * of all 36 otherwise. The key is random for each process: whoever can choose source addresses and
+ * ports must not be able to choose the bucket that they land in.
  */
 #ifndef UDP_ENCAP_TUN_PEER_HASH_H
 #define UDP_ENCAP_TUN_PEER_HASH_H
@@ -31,6 +31,24 @@ static inline void sip_round(uint64_t v[4])
 	v[2] = rotate_left(v[2], 32);
 }
 
+/* What is hashed, the last word with its length in bytes on top. Returns how many words. */
+static inline unsigned peer_hash_words(const struct peer *peer, uint64_t words[5])
+{
+	uint64_t ports = (uint64_t)peer->own_port << 16 | peer->remote.port;
+
+	if (ip_address_is_ipv4(&peer->remote.address)) {
+		/* the own address is of the same family, or none */
+		words[0] = (uint64_t)ip_address_ipv4(&peer->own_address) << 32 |
+			   ip_address_ipv4(&peer->remote.address);
+		words[1] = (uint64_t)12 << 56 | ports;
+		return 2;
+	}
+	memcpy(words, peer->remote.address.bytes, sizeof(peer->remote.address.bytes));
+	memcpy(words + 2, peer->own_address.bytes, sizeof(peer->own_address.bytes));
+	words[4] = (uint64_t)36 << 56 | ports;
+	return 5;
+}
+
 static inline uint64_t peer_hash(const struct peer_hash_key *key, const struct peer *peer)
 {
 	uint64_t v[4] = {
@@ -39,11 +57,10 @@ static inline uint64_t peer_hash(const struct peer_hash_key *key, const struct p
 		key->words[0] ^ 0x6c7967656e657261u,
 		key->words[1] ^ 0x7465646279746573u,
 	};
-	uint64_t message[3];
+	uint64_t message[5];
+	unsigned words = peer_hash_words(peer, message);
 
-	memcpy(message, peer->remote.address.bytes, sizeof(peer->remote.address.bytes));
-	message[2] = (uint64_t)peer->own_port << 16 | peer->remote.port;
-	for (int i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < words; i++) {
 		v[3] ^= message[i];
 		sip_round(v);
 		v[0] ^= message[i];

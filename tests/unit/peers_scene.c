@@ -68,9 +68,14 @@ void scene_close(void)
 
 struct admission scene_admit(const struct transport_address *from, uint32_t now)
 {
+	return scene_admit_at(from, SCENE_OWN, now);
+}
+
+struct admission scene_admit_at(const struct transport_address *from, uint32_t own, uint32_t now)
+{
 	const struct arrival arrival = {
 		.from = *from,
-		.own_address = ipv4_address(SCENE_OWN),
+		.own_address = ipv4_address(own),
 		.own_port = port_number(SCENE_OWN_PORT),
 	};
 	struct admission admission;

@@ -33,6 +33,9 @@ void scene_set_pool(unsigned bits);
 /** Asks peers_admit() about a datagram from this peer. */
 struct admission scene_admit(const struct transport_address *from, uint32_t now);
 
+/** The same about one that was sent to another own address, host byte order. */
+struct admission scene_admit_at(const struct transport_address *from, uint32_t own, uint32_t now);
+
 /** Asks peers_route() about a packet from and to these addresses, host byte order. */
 struct routing scene_route_from(uint32_t source, uint32_t destination, size_t payload,
 				uint32_t now);

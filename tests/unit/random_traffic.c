@@ -101,7 +101,10 @@ struct peer peer_of(uint32_t ipv4, uint16_t port)
 
 struct peer numbered_peer(uint32_t number)
 {
-	return peer_of(0xcb007100 + number / 60000, (uint16_t)(1024 + number % 60000));
+	struct peer peer = peer_of(0xcb007100 + number / 60000, (uint16_t)(1024 + number % 60000));
+
+	peer.own_address = ipv4_address(0xc0000200 + number % 8);
+	return peer;
 }
 
 uint32_t host_order(const struct ip_address *address)

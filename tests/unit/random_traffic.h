@@ -43,7 +43,8 @@ struct peer random_peer(struct dice *dice);
 /** The peer with this address and port, both in host byte order. */
 struct peer peer_of(uint32_t ipv4, uint16_t port);
 
-/** Peers that differ from each other, 60,000 behind each address. */
+/** Peers that differ from each other, 60,000 behind each address; they talk to an own address each
+ * of eight, the same number to the same one always. */
 struct peer numbered_peer(uint32_t number);
 
 /** An IPv4 address as the program holds it. */

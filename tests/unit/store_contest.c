@@ -58,7 +58,7 @@ struct peer_entry *obtain(struct connection_store *store, uint32_t number, uint3
 {
 	struct peer peer = numbered_peer(number);
 	enum obtain_result result;
-	struct peer_entry *entry = connection_store_obtain(store, &peer, NULL, now, &result);
+	struct peer_entry *entry = connection_store_obtain(store, &peer, now, &result);
 
 	assert_int_equal(result, expected);
 	assert_int_equal(entry == NULL, result == ENTRY_REFUSED || result == ENTRY_HAS_NO_POOL);
@@ -125,6 +125,8 @@ static int by_peer(const void *a, const void *b)
 	if (left == NULL || right == NULL)
 		return (left != NULL) - (right != NULL);
 	order = memcmp(&left->peer.remote.address, &right->peer.remote.address, 16);
+	if (order == 0)
+		order = memcmp(&left->peer.own_address, &right->peer.own_address, 16);
 	return order != 0 ? order : left->peer.remote.port - right->peer.remote.port;
 }
 
@@ -165,10 +167,10 @@ uint32_t fill_the_pool(struct connection_store *store, uint32_t first, uint32_t 
 		struct peer peer = numbered_peer(number);
 		enum obtain_result result;
 
-		connection_store_obtain(store, &peer, NULL, now, &result);
+		connection_store_obtain(store, &peer, now, &result);
 		if (result == ENTRY_REFUSED) {
 			connection_store_refill_spares(store, now);
-			connection_store_obtain(store, &peer, NULL, now, &result);
+			connection_store_obtain(store, &peer, now, &result);
 		}
 		if (result == ENTRY_REFUSED)
 			return made;

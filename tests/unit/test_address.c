@@ -52,6 +52,21 @@ static void own_ports_tell_peers_apart(void **state)
 	assert_true(peer_equal(&one, &other));
 }
 
+/* A far end that talks to another of our addresses is another peer. */
+static void own_addresses_tell_peers_apart(void **state)
+{
+	struct peer one = peer_of(0xc0000201, 7), other;
+
+	(void)state;
+	one.own_address = ipv4_address(0xc6336401);
+	for (size_t i = 0; i < 128; i++) {
+		other = one;
+		assert_true(peer_equal(&one, &other));
+		other.own_address.bytes[i / 8] ^= (uint8_t)(1 << i % 8);
+		assert_false(peer_equal(&one, &other));
+	}
+}
+
 static bool bit(const struct ip_address *address, size_t number)
 {
 	return (address->bytes[number / 8] >> (7 - number % 8)) & 1;
@@ -226,6 +241,7 @@ int main(void)
 		cmocka_unit_test(ipv4_is_held_in_its_mapped_form),
 		cmocka_unit_test(equality),
 		cmocka_unit_test(own_ports_tell_peers_apart),
+		cmocka_unit_test(own_addresses_tell_peers_apart),
 		cmocka_unit_test(contains_and_covers_bit_by_bit),
 		cmocka_unit_test(networks_bit_by_bit),
 		cmocka_unit_test(what_is_a_prefix),

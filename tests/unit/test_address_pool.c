@@ -259,8 +259,8 @@ static void offsets_and_addresses(void **state)
 /*
  * These must never change, in no release: a peer has the same address again after the server was
  * restarted or upgraded. They were worked out apart from this program, from a description of it:
- * the peer's 16 address bytes and its port through splitmix64's finaliser, scaled to the pool's
- * size.
+ * the peer's 16 address bytes, those of the own address and the peer's port through splitmix64's
+ * finaliser, scaled to the pool's size.
  */
 static void addresses_that_must_never_change(void **state)
 {
@@ -270,23 +270,34 @@ static void addresses_that_must_never_change(void **state)
 		uint32_t max_slots;
 		uint32_t peer;
 		uint16_t port;
+		uint32_t own;
 		uint32_t expected;
 	} pins[] = {
-		{0x0a000000, 24, 65536, 0xcb007107, 12345, 0x0a000063},   /* 10.0.0.99 */
-		{0x0a000000, 24, 65536, 0xcb007107, 12346, 0x0a00002b},   /* 10.0.0.43 */
-		{0x0a000000, 24, 65536, 0xc6336401, 40000, 0x0a00009c},   /* 10.0.0.156 */
-		{0x0a000000, 24, 65536, 0xc0000201, 1, 0x0a00005f},       /* 10.0.0.95 */
-		{0x0a000000, 24, 65536, 0xffffffff, 65535, 0x0a000077},   /* 10.0.0.119 */
-		{0x0a000000, 24, 65536, 0x00000001, 0, 0x0a0000a3},       /* 10.0.0.163 */
-		{0x0a000000, 8, 65536, 0xcb007107, 12345, 0x0a0063e5},    /* 10.0.99.229 */
-		{0x0a000000, 8, 65536, 0xcb007107, 12346, 0x0a002b06},    /* 10.0.43.6 */
-		{0x0a000000, 8, 65536, 0xc6336401, 40000, 0x0a009c38},    /* 10.0.156.56 */
-		{0x0a000000, 8, 65536, 0xffffffff, 65535, 0x0a007732},    /* 10.0.119.50 */
-		{0x64400000, 10, 4194304, 0xcb007107, 12345, 0x6458f96e}, /* 100.88.249.110 */
-		{0x64400000, 10, 4194304, 0xc0000201, 1, 0x6457d13d},     /* 100.87.209.61 */
-		{0xc0a80700, 30, 65536, 0xcb007107, 12345, 0xc0a80701},   /* 192.168.7.1 */
-		/* the network address is left out, so the one behind it */
-		{0xc0a80700, 30, 65536, 0xcb007107, 12346, 0xc0a80701}, /* 192.168.7.1 */
+		{0x0a000000, 24, 65536, 0xcb007107, 12345, 0xc6336401, 0x0a0000f5}, /* 10.0.0.245 */
+		{0x0a000000, 24, 65536, 0xcb007107, 12346, 0xc6336401, 0x0a000003}, /* 10.0.0.3 */
+		{0x0a000000, 24, 65536, 0xc6336401, 40000, 0xc6336401, 0x0a00001d}, /* 10.0.0.29 */
+		{0x0a000000, 24, 65536, 0xc0000201, 1, 0xc6336401, 0x0a0000c2},     /* 10.0.0.194 */
+		{0x0a000000, 24, 65536, 0xffffffff, 65535, 0xc6336401, 0x0a0000fb}, /* 10.0.0.251 */
+		{0x0a000000, 24, 65536, 0x00000001, 0, 0xc6336401, 0x0a0000b2},     /* 10.0.0.178 */
+		{0x0a000000, 8, 65536, 0xcb007107, 12345, 0xc6336401, 0x0a00f53c}, /* 10.0.245.60 */
+		{0x0a000000, 8, 65536, 0xcb007107, 12346, 0xc6336401, 0x0a0003f2}, /* 10.0.3.242 */
+		{0x0a000000, 8, 65536, 0xc6336401, 40000, 0xc6336401, 0x0a001d45}, /* 10.0.29.69 */
+		{0x0a000000, 8, 65536, 0xffffffff, 65535, 0xc6336401,
+		 0x0a00fba0}, /* 10.0.251.160 */
+		{0x64400000, 10, 4194304, 0xcb007107, 12345, 0xc6336401,
+		 0x647d4f37}, /* 100.125.79.55 */
+		{0x64400000, 10, 4194304, 0xc0000201, 1, 0xc6336401,
+		 0x6470a591}, /* 100.112.165.145 */
+		/* the broadcast address is left out, so the first one */
+		{0xc0a80700, 30, 65536, 0xcb007107, 12345, 0xc6336401,
+		 0xc0a80701}, /* 192.168.7.1 */
+		/* the network address is left out, so the first one */
+		{0xc0a80700, 30, 65536, 0xcb007107, 12346, 0xc6336401,
+		 0xc0a80701}, /* 192.168.7.1 */
+		{0x0a000000, 24, 65536, 0xcb007107, 12345, 0xc6336402, 0x0a0000c8}, /* 10.0.0.200 */
+		{0x0a000000, 24, 65536, 0xcb007107, 12346, 0xc6336402, 0x0a000028}, /* 10.0.0.40 */
+		{0x0a000000, 8, 65536, 0xcb007107, 12345, 0xc6336402,
+		 0x0a00c8e3}, /* 10.0.200.227 */
 	};
 
 	(void)state;
@@ -298,6 +309,7 @@ static void addresses_that_must_never_change(void **state)
 		struct ip_address address;
 		uint32_t offset;
 
+		peer.own_address = ipv4_address(pins[i].own);
 		assert_int_equal(address_pool_claim(pool, &peer, (uint32_t)i, 1, &offset),
 				 POOL_CLAIMED);
 		address = address_pool_address(pool, offset);
@@ -309,13 +321,14 @@ static void addresses_that_must_never_change(void **state)
 static void the_address_of_an_ipv6_peer_that_must_never_change(void **state)
 {
 	struct peer peer = {.remote.address = {{0x20, 0x01, 0x0d, 0xb8, [15] = 1}},
-			    .remote.port = peer_of(0, 12345).remote.port};
+			    .remote.port = peer_of(0, 12345).remote.port,
+			    .own_address = {{0x20, 0x01, 0x0d, 0xb8, [15] = 2}}};
 	struct address_pool *pool = pool_of(8, 65536);
 	uint32_t offset;
 
 	(void)state;
 	assert_int_equal(address_pool_claim(pool, &peer, 7, 1, &offset), POOL_CLAIMED);
-	assert_int_equal(offset, 162 * 256 + 41); /* 10.0.162.41 */
+	assert_int_equal(offset, 107 * 256 + 100); /* 10.0.107.100 */
 	address_pool_destroy(pool);
 }
 
@@ -363,6 +376,43 @@ static void homes_are_spread(void **state)
 	}
 	assert_in_range(distinct, 65536 * 62 / 100, 65536 * 65 / 100);
 	free(hit);
+	address_pool_destroy(pool);
+}
+
+static uint32_t home_of(struct address_pool *pool, const struct peer *peer)
+{
+	uint32_t offset;
+
+	assert_int_equal(address_pool_claim(pool, peer, 1, 1, &offset), POOL_CLAIMED);
+	address_pool_unclaim(pool, offset);
+	return offset;
+}
+
+/* Source and own address together: one bit of either is another home, so to say always. */
+static void home_depends_on_source_and_own_address(void **state)
+{
+	struct address_pool *pool = pool_of(16, UNLIMITED);
+	struct peer peer = peer_of(0xcb007107, 12345);
+	uint32_t home, same = 0;
+
+	(void)state;
+	peer.own_address = ipv4_address(0xc6336401);
+	home = home_of(pool, &peer);
+	for (size_t bit = 0; bit < 128; bit++) {
+		struct peer other = peer;
+
+		other.own_address.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		same += home_of(pool, &other) == home;
+		other = peer;
+		other.remote.address.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		same += home_of(pool, &other) == home;
+		assert_int_equal(home_of(pool, &peer), home);
+	}
+	/* not the two in any order */
+	peer.remote.address = peer.own_address;
+	peer.own_address = peer_of(0xcb007107, 0).remote.address;
+	same += home_of(pool, &peer) == home;
+	assert_in_range(same, 0, 1);
 	address_pool_destroy(pool);
 }
 
@@ -1110,6 +1160,7 @@ int main(void)
 		cmocka_unit_test(the_address_of_an_ipv6_peer_that_must_never_change),
 		cmocka_unit_test(the_same_peer_gets_the_same_address_after_a_restart),
 		cmocka_unit_test(homes_are_spread),
+		cmocka_unit_test(home_depends_on_source_and_own_address),
 		cmocka_unit_test(a_taken_home_means_the_next_free_address),
 		cmocka_unit_test(the_search_goes_on_at_the_beginning),
 		cmocka_unit_test(the_search_leaves_out_no_address),

@@ -23,7 +23,6 @@ static void a_server_gives_whoever_sends_an_address(void **state)
 {
 	struct transport_address from = client(1), other = client(2);
 	struct admission first, again, another;
-	struct ip_address own;
 
 	(void)state;
 	scene_open(PEERS_OPEN_SERVER, 100);
@@ -34,8 +33,7 @@ static void a_server_gives_whoever_sends_an_address(void **state)
 	assert_address(&first.destination, SCENE_TUNNEL);
 	assert_memory_equal(&first.source, &first.entry->tunnel_address, 16);
 	assert_in_range(host_order(&first.source), SCENE_NETWORK + 2, SCENE_NETWORK + 254);
-	own = destination_own_address(peer_entry_destination(first.entry));
-	assert_address(&own, SCENE_OWN);
+	assert_address(&peer_entry_destination(first.entry)->peer.own_address, SCENE_OWN);
 	again = scene_admit(&from, 12);
 	assert_int_equal(again.obtained, ENTRY_FOUND);
 	assert_ptr_equal(again.entry, first.entry);
@@ -46,6 +44,27 @@ static void a_server_gives_whoever_sends_an_address(void **state)
 	another = scene_admit(&other, 12);
 	assert_int_equal(another.obtained, ENTRY_MADE);
 	assert_ptr_not_equal(another.entry, first.entry);
+	scene_close();
+}
+
+/* Rule R2: two addresses of the server that one source sends to make two peers of it. */
+static void a_server_is_a_peer_at_each_of_its_addresses(void **state)
+{
+	struct transport_address from = client(1);
+	struct admission one, other;
+
+	(void)state;
+	scene_open(PEERS_OPEN_SERVER, 100);
+	one = scene_admit(&from, 10);
+	other = scene_admit_at(&from, SCENE_OWN + 1, 10);
+	assert_int_equal(other.obtained, ENTRY_MADE);
+	assert_ptr_not_equal(other.entry, one.entry);
+	assert_memory_not_equal(&other.source, &one.source, 16);
+	for (uint32_t now = 11; now < 20; now++) {
+		assert_ptr_equal(scene_admit(&from, now).entry, one.entry);
+		assert_ptr_equal(scene_admit_at(&from, SCENE_OWN + 1, now).entry, other.entry);
+	}
+	assert_int_equal(connection_store_count(scene.store), 2);
 	scene_close();
 }
 
@@ -151,6 +170,8 @@ static void an_endpoint_remembers_when_a_destination_was_heard_of(void **state)
 	assert_ptr_equal(scene_admit(&far, 15).entry, entry);
 	assert_int_equal(entry->last_received, 15);
 	assert_int_equal(entry->last_sent, 10);
+	/* whichever of our addresses it answers to */
+	assert_ptr_equal(scene_admit_at(&far, SCENE_OWN + 1, 15).entry, entry);
 	/* another port of the same host is somebody else */
 	far = peer_of(0xcb007107, SCENE_ENDPOINT_PORT + 1).remote;
 	assert_null(scene_admit(&far, 16).entry);
@@ -186,6 +207,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_server_gives_whoever_sends_an_address),
+		cmocka_unit_test(a_server_is_a_peer_at_each_of_its_addresses),
 		cmocka_unit_test(a_server_without_an_address_admits_nobody),
 		cmocka_unit_test(a_full_server_admits_those_it_knows),
 		cmocka_unit_test(a_server_says_when_it_wants_spares),

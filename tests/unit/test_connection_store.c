@@ -44,9 +44,7 @@ static void an_entry_is_found_by_both_keys(void **state)
 		uint32_t address = host_order(&entry->tunnel_address);
 		struct peer peer = numbered_peer(number);
 
-		assert_memory_equal(&entry->destination->peer.remote.address, &peer.remote.address,
-				    16);
-		assert_int_equal(entry->destination->peer.remote.port, peer.remote.port);
+		assert_true(peer_equal(&entry->destination->peer, &peer));
 		assert_in_range(address, NETWORK + 2, NETWORK + 4094);
 		assert_ptr_equal(find(store, number), entry);
 		assert_ptr_equal(find_address(store, address), entry);
@@ -92,7 +90,7 @@ static void peers_that_differ_by_a_bit_are_two(void **state)
 	struct connection_store *store = store_with(1000, 20);
 
 	(void)state;
-	for (unsigned bit = 0; bit <= 128 + 16; bit++) {
+	for (unsigned bit = 0; bit <= 128 + 16 + 128; bit++) {
 		struct peer peer = peer_of(0xcb007107, 12345);
 		enum obtain_result result;
 
@@ -100,10 +98,12 @@ static void peers_that_differ_by_a_bit_are_two(void **state)
 			peer.remote.address.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		else if (bit < 128 + 16)
 			peer.remote.port ^= (uint16_t)(1 << (bit - 128));
-		assert_non_null(connection_store_obtain(store, &peer, NULL, 1, &result));
+		else if (bit < 128 + 16 + 128)
+			peer.own_address.bytes[(bit - 144) / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_non_null(connection_store_obtain(store, &peer, 1, &result));
 		assert_int_equal(result, ENTRY_MADE);
 	}
-	assert_int_equal(connection_store_count(store), 128 + 16 + 1);
+	assert_int_equal(connection_store_count(store), 128 + 16 + 128 + 1);
 	assert_is_sound(store);
 	connection_store_destroy(store);
 }
@@ -120,7 +120,7 @@ static void own_ports_are_apart(void **state)
 	obtain(store, 5, 1, ENTRY_MADE);
 	peer.own_port = 0x3039; /* any but 0 */
 	assert_null(connection_store_find_peer(store, &peer));
-	entry = connection_store_obtain(store, &peer, NULL, 1, &result);
+	entry = connection_store_obtain(store, &peer, 1, &result);
 	assert_int_equal(result, ENTRY_MADE);
 	assert_ptr_not_equal(entry, find(store, 5));
 	assert_ptr_equal(connection_store_find_peer(store, &peer), entry);
@@ -130,8 +130,6 @@ static void own_ports_are_apart(void **state)
 static void assert_is_new(struct connection_store *store, struct peer_entry *entry, uint32_t now)
 {
 	const struct peer_record *record = connection_store_record(store, entry);
-	const struct ip_address none = {{0}};
-	struct ip_address own = destination_own_address(entry->destination);
 
 	assert_int_equal(record->made, now);
 	assert_int_equal(record->bytes_in, 0);
@@ -139,23 +137,19 @@ static void assert_is_new(struct connection_store *store, struct peer_entry *ent
 	assert_int_equal(entry->last_received, now);
 	assert_int_equal(entry->last_sent, now);
 	assert_int_equal(entry->last_tcp, now);
-	assert_memory_equal(&own, &none, 16);
 	assert_false(peer_entry_is_proven(entry));
 }
 
 static void a_new_entry_has_nothing_of_an_old_one(void **state)
 {
 	struct connection_store *store = bare_store(1, true);
-	struct ip_address own = ipv4_address(0xc6336401);
-	struct peer peer = numbered_peer(1);
-	enum obtain_result result;
+	struct peer peer = numbered_peer(2);
 	struct peer_entry *entry;
 
 	(void)state;
 	set_pool(store, NETWORK, 24, 1);
 	entry = obtain(store, 1, 7, ENTRY_MADE);
 	assert_is_new(store, entry, 7);
-	connection_store_obtain(store, &peer, &own, 7, &result);
 	peer_entry_prove(entry);
 	peer_entry_refresh(&entry->last_received, 8);
 	peer_entry_refresh(&entry->last_sent, 9);
@@ -166,32 +160,50 @@ static void a_new_entry_has_nothing_of_an_old_one(void **state)
 	/* the only entry there is, so it is the same one */
 	assert_ptr_equal(obtain(store, 2, 30, ENTRY_MADE), entry);
 	assert_is_new(store, entry, 30);
+	assert_true(peer_equal(&peer_entry_destination(entry)->peer, &peer));
 	connection_store_destroy(store);
 }
 
-static void times_and_own_address(void **state)
+static void times_are_stored(void **state)
 {
 	struct connection_store *store = store_with(10, 24);
 	struct peer_entry *entry = obtain(store, 1, 7, ENTRY_MADE);
-	struct dice dice = dice_for(__func__);
-	struct peer peer = numbered_peer(1);
-	enum obtain_result result;
 
 	(void)state;
 	for (uint32_t round = 0; round < 100; round++) {
-		struct ip_address own, remembered;
-
-		dice_fill(&dice, own.bytes, 16);
-		connection_store_obtain(store, &peer, &own, 7, &result);
-		remembered = destination_own_address(entry->destination);
-		assert_memory_equal(&remembered, &own, 16);
-		/* whoever does not know it leaves it as it is */
-		connection_store_obtain(store, &peer, NULL, 7, &result);
-		remembered = destination_own_address(entry->destination);
-		assert_memory_equal(&remembered, &own, 16);
 		peer_entry_refresh(&entry->last_received, 100 + round);
 		assert_int_equal(entry->last_received, 100 + round);
 	}
+	connection_store_destroy(store);
+}
+
+/* A remote end that talks to several addresses of ours is as many peers. */
+static void own_addresses_are_apart(void **state)
+{
+	struct connection_store *store = store_with(1000, 20);
+	struct peer_entry *entries[3];
+	struct peer peer = peer_of(0xcb007107, 12345);
+	enum obtain_result result;
+
+	(void)state;
+	for (uint32_t own = 0; own < 3; own++) {
+		peer.own_address = ipv4_address(0xc6336401 + own);
+		assert_null(connection_store_find_peer(store, &peer));
+		entries[own] = connection_store_obtain(store, &peer, 1, &result);
+		assert_int_equal(result, ENTRY_MADE);
+		for (uint32_t other = 0; other < own; other++)
+			assert_memory_not_equal(&entries[own]->tunnel_address,
+						&entries[other]->tunnel_address, 16);
+	}
+	/* whichever was used last, each stays where it is */
+	for (uint32_t own = 0; own < 3; own++) {
+		peer.own_address = ipv4_address(0xc6336401 + own);
+		assert_ptr_equal(connection_store_obtain(store, &peer, 2, &result), entries[own]);
+		assert_int_equal(result, ENTRY_FOUND);
+		assert_true(peer_equal(&peer_entry_destination(entries[own])->peer, &peer));
+	}
+	assert_int_equal(connection_store_count(store), 3);
+	assert_is_sound(store);
 	connection_store_destroy(store);
 }
 
@@ -231,9 +243,7 @@ static uint32_t number_of(const struct peer_entry *entry)
 	for (uint32_t number = 0; number < 100; number++) {
 		struct peer peer = numbered_peer(number);
 
-		if (memcmp(&peer.remote.address, &entry->destination->peer.remote.address, 16) ==
-			    0 &&
-		    peer.remote.port == entry->destination->peer.remote.port)
+		if (peer_equal(&peer, &entry->destination->peer))
 			return number;
 	}
 	fail_msg("an entry for nobody");
@@ -495,7 +505,7 @@ static void a_new_pool_drops_what_lies_outside(void **state)
 	for (uint32_t number = 0; number < 200; number++) {
 		struct peer peer = numbered_peer(number);
 		enum obtain_result result;
-		struct peer_entry *entry = connection_store_obtain(store, &peer, NULL, 3, &result);
+		struct peer_entry *entry = connection_store_obtain(store, &peer, 3, &result);
 
 		if (entry != NULL)
 			assert_in_range(host_order(&entry->tunnel_address), NETWORK + 129,
@@ -794,7 +804,7 @@ static void a_million_entries_in_160_megabytes(void **state)
 		struct peer peer = numbered_peer(number);
 		enum obtain_result result;
 
-		connection_store_obtain(store, &peer, NULL, 1, &result);
+		connection_store_obtain(store, &peer, 1, &result);
 		refused += result != ENTRY_MADE;
 	}
 	/* three quarters of the pool are free: nobody has to look far */
@@ -848,8 +858,7 @@ static struct peer_entry *obtain_as_worker(struct worker *worker, uint32_t numbe
 	struct peer peer = numbered_peer(number);
 	enum obtain_result result;
 	uint32_t now = atomic_load(&contest.now);
-	struct peer_entry *entry = connection_store_obtain(contest.store, &peer, NULL, now,
-							   &result);
+	struct peer_entry *entry = connection_store_obtain(contest.store, &peer, now, &result);
 
 	if (entry == NULL) {
 		worker->refused++;
@@ -1279,7 +1288,8 @@ int main(void)
 		cmocka_unit_test(peers_that_differ_by_a_bit_are_two),
 		cmocka_unit_test(own_ports_are_apart),
 		cmocka_unit_test(a_new_entry_has_nothing_of_an_old_one),
-		cmocka_unit_test(times_and_own_address),
+		cmocka_unit_test(times_are_stored),
+		cmocka_unit_test(own_addresses_are_apart),
 		cmocka_unit_test(a_store_without_tunnel_addresses),
 		cmocka_unit_test(a_sweep_removes_what_it_is_told_to),
 		cmocka_unit_test(a_peer_that_comes_back_has_its_address_again),

@@ -19,16 +19,6 @@
 
 #include <cmocka.h>
 
-enum {
-	OWN_ADDRESSES = 8, /* for each peer, so that an own address tells whose it is */
-	FIRST_OWN = 0x46000000,
-};
-
-static struct ip_address own_address(uint32_t number, uint32_t which)
-{
-	return ipv4_address(FIRST_OWN + number * OWN_ADDRESSES + which);
-}
-
 /* The reverse of numbered_peer(), for those behind the first address. */
 static uint32_t number_at(const struct peer *peer)
 {
@@ -50,7 +40,7 @@ static void note_removed(const struct peer_entry *entry, void *argument)
 
 static struct move to(uint32_t number)
 {
-	return (struct move){.peer = numbered_peer(number), .own = own_address(number, 0)};
+	return (struct move){.peer = numbered_peer(number)};
 }
 
 static struct move to_proven(uint32_t number)
@@ -76,17 +66,13 @@ static struct peer_entry *proven(struct connection_store *store, uint32_t number
 	return entry;
 }
 
-static void assert_is_reached_at(const struct peer_entry *entry, uint32_t number, uint32_t which)
+static void assert_is_reached_at(const struct peer_entry *entry, uint32_t number)
 {
 	const struct destination *there = peer_entry_destination(entry);
-	struct ip_address expected = own_address(number, which);
 	struct peer peer = numbered_peer(number);
-	struct ip_address own;
 
 	assert_non_null(there);
-	own = destination_own_address(there);
 	assert_true(peer_equal(&there->peer, &peer));
-	assert_memory_equal(&own, &expected, 16);
 }
 
 static void assert_has_address(struct connection_store *store, struct peer_entry *entry)
@@ -177,7 +163,7 @@ static void an_entry_that_moved_is_the_same_one(void **state)
 	record->bytes_out = 15;
 	for (uint32_t number = 2; number < 50; number++) {
 		move(store, entry, to(number), 20, ENTRY_MOVED);
-		assert_is_reached_at(entry, number, 0);
+		assert_is_reached_at(entry, number);
 		assert_ptr_equal(find(store, number), entry);
 		assert_ptr_equal(obtain(store, number, 20, ENTRY_FOUND), entry);
 		assert_ptr_equal(find_address(store, address), entry);
@@ -215,7 +201,7 @@ static void an_old_key_is_an_alias_for_some_seconds(void **state)
 		assert_ptr_equal(obtain(store, 1, now, ENTRY_FOUND), entry);
 		assert_int_equal(connection_store_count(store), 1);
 		/* what comes from there does not lead back there */
-		assert_is_reached_at(entry, 2, 0);
+		assert_is_reached_at(entry, 2);
 	}
 	sweep(store, 100 + ALIAS_SECONDS + 1);
 	assert_null(find(store, 1));
@@ -264,25 +250,48 @@ static void an_alias_lives_through_the_wrap_of_the_clock(void **state)
 	connection_store_destroy(store);
 }
 
-static void moving_to_where_it_is_changes_the_own_address_alone(void **state)
+static void moving_to_where_it_is_changes_nothing(void **state)
 {
 	struct connection_store *store = store_with(300, 24);
 	struct peer_entry *entry = obtain(store, 1, 1, ENTRY_MADE);
 	const struct destination *there = peer_entry_destination(entry);
-	struct move same = to(1);
 
 	(void)state;
-	move(store, entry, same, 1, ENTRY_WAS_THERE);
-	assert_is_reached_at(entry, 1, 0);
-	same.own = own_address(1, 3);
-	move(store, entry, same, 1, ENTRY_WAS_THERE);
-	assert_is_reached_at(entry, 1, 3);
+	move(store, entry, to(1), 1, ENTRY_WAS_THERE);
+	assert_is_reached_at(entry, 1);
 	assert_ptr_equal(peer_entry_destination(entry), there);
-	/* one that is not known takes nothing away */
-	same.own = (struct ip_address){{0}};
-	move(store, entry, same, 1, ENTRY_WAS_THERE);
-	assert_is_reached_at(entry, 1, 3);
 	assert_all_is_usable(store, 300, 1);
+	connection_store_destroy(store);
+}
+
+/* The own address is part of the key: another one leads to another entry until one moves there. */
+static void another_own_address_is_another_place(void **state)
+{
+	struct connection_store *store = store_with(300, 24);
+	struct peer_entry *entry = obtain(store, 1, 1, ENTRY_MADE);
+	struct move beside = to(1);
+	const struct destination *there;
+	struct peer_entry *other;
+	enum obtain_result result;
+
+	(void)state;
+	beside.peer.own_address = ipv4_address(0xc6336402);
+	assert_null(connection_store_find_peer(store, &beside.peer));
+	other = connection_store_obtain(store, &beside.peer, 1, &result);
+	assert_int_equal(result, ENTRY_MADE);
+	told.count = 0;
+	move(store, entry, beside, 1, ENTRY_MOVED);
+	assert_int_equal(told.count, 1);
+	assert_ptr_equal(told.last, other);
+	there = peer_entry_destination(entry);
+	assert_memory_equal(&there->peer.own_address, &beside.peer.own_address, 16);
+	assert_ptr_equal(connection_store_find_peer(store, &beside.peer), entry);
+	/* the former own address leads to it for a while */
+	assert_ptr_equal(find(store, 1), entry);
+	sweep(store, 1 + ALIAS_SECONDS + 1);
+	assert_null(find(store, 1));
+	assert_ptr_equal(connection_store_find_peer(store, &beside.peer), entry);
+	assert_all_is_usable(store, 300, 10);
 	connection_store_destroy(store);
 }
 
@@ -309,7 +318,7 @@ static void what_a_move_absorbs_leaves_its_address(void **state)
 		assert_null(connection_store_find_tunnel_address(store, &address));
 		assert_ptr_equal(find(store, 3), entries[0]);
 		assert_ptr_equal(find(store, 0), entries[0]);
-		assert_is_reached_at(entries[0], 3, 0);
+		assert_is_reached_at(entries[0], 3);
 		assert_has_address(store, entries[0]);
 		assert_is_sound(store);
 		newcomer = obtain(store, 50, 101,
@@ -331,12 +340,11 @@ static void a_proven_holder_keeps_its_key_from_a_source_that_is_not_proven(void 
 	told.count = 0;
 	move(store, holder, to(1), 1, ENTRY_WAS_THERE);
 	move(store, mover, to(2), 1, ENTRY_WAS_THERE);
-	taking.own = own_address(1, 5);
 	for (int drops = 0; drops < 2; drops++) {
 		taking.drops_former_holder = drops;
 		move(store, mover, taking, 1, MOVE_REFUSED);
-		assert_is_reached_at(holder, 1, 0);
-		assert_is_reached_at(mover, 2, 0);
+		assert_is_reached_at(holder, 1);
+		assert_is_reached_at(mover, 2);
 		assert_ptr_equal(find(store, 1), holder);
 		assert_ptr_equal(find(store, 2), mover);
 		assert_has_address(store, holder);
@@ -367,13 +375,13 @@ static void a_proven_holder_can_live_on_without_a_key(void **state)
 	assert_true(peer_entry_is_proven(holder));
 	assert_ptr_equal(find(store, 1), mover);
 	assert_ptr_equal(find(store, 2), mover);
-	assert_is_reached_at(mover, 1, 0);
+	assert_is_reached_at(mover, 1);
 	assert_is_sound(store);
 	/* the sweep asks about it as about any other */
 	sweep(store, 20);
 	/* it has no key that could become an alias */
 	move(store, holder, to(3), 20, ENTRY_MOVED);
-	assert_is_reached_at(holder, 3, 0);
+	assert_is_reached_at(holder, 3);
 	assert_ptr_equal(find(store, 3), holder);
 	assert_is_sound(store);
 	/* without a key again, and then it goes */
@@ -466,11 +474,11 @@ static void an_alias_counts_as_the_key_of_a_proven_peer(void **state)
 	move(store, mover, to_proven(1), 1, ENTRY_MOVED);
 	assert_int_equal(told.count, 0);
 	assert_ptr_equal(find(store, 1), mover);
-	assert_is_reached_at(mover, 1, 0);
+	assert_is_reached_at(mover, 1);
 	/* nothing else is taken from its holder */
 	assert_ptr_equal(find(store, 2), holder);
 	assert_ptr_equal(find(store, 3), holder);
-	assert_is_reached_at(holder, 3, 0);
+	assert_is_reached_at(holder, 3);
 	/* the key is no alias any more that a sweep could end */
 	sweep(store, 100);
 	assert_ptr_equal(find(store, 1), mover);
@@ -494,8 +502,8 @@ static void two_entries_swap_keys(void **state)
 
 		move(store, one, to_proven(ones), 1, ENTRY_MOVED);
 		move(store, other, to_proven(3 - ones), 1, ENTRY_MOVED);
-		assert_is_reached_at(one, ones, 0);
-		assert_is_reached_at(other, 3 - ones, 0);
+		assert_is_reached_at(one, ones);
+		assert_is_reached_at(other, 3 - ones);
 		assert_ptr_equal(find(store, ones), one);
 		assert_ptr_equal(find(store, 3 - ones), other);
 		assert_has_address(store, one);
@@ -527,11 +535,11 @@ static void an_entry_moves_back_to_an_alias_of_its_own(void **state)
 		uint32_t now = 100 + (round % 3) * round * ALIAS_SECONDS;
 
 		move(store, entry, to(2), now, ENTRY_MOVED);
-		assert_is_reached_at(entry, 2, 0);
+		assert_is_reached_at(entry, 2);
 		assert_ptr_equal(peer_entry_destination(entry), there[2]);
 		assert_ptr_equal(find(store, 1), entry);
 		move(store, entry, to(1), now, ENTRY_MOVED);
-		assert_is_reached_at(entry, 1, 0);
+		assert_is_reached_at(entry, 1);
 		assert_ptr_equal(peer_entry_destination(entry), there[1]);
 		assert_ptr_equal(find(store, 2), entry);
 	}
@@ -558,7 +566,7 @@ static void aliases_are_limited_and_come_back(void **state)
 			move(store, entry, to(first + i), now, ENTRY_MOVED);
 		move(store, entry, to(first + limit), now, MOVE_HAS_NO_ROOM);
 		assert_null(find(store, first + limit));
-		assert_is_reached_at(entry, first + limit - 1, 0);
+		assert_is_reached_at(entry, first + limit - 1);
 		/* an entry that would have to be absorbed stays, too */
 		told.count = 0;
 		move(store, entry, to(2), now, MOVE_HAS_NO_ROOM);
@@ -743,7 +751,6 @@ static struct former_entry former(uint32_t number, uint32_t address)
 {
 	return (struct former_entry){
 		.peer = numbered_peer(number),
-		.own = own_address(number, 0),
 		.tunnel_address = ipv4_address(address),
 		.last_received = 51,
 		.last_sent = 52,
@@ -774,7 +781,7 @@ static void what_was_put_in_is_as_it_was(void **state)
 		assert_non_null(entry);
 		assert_int_equal(host_order(&entry->tunnel_address), NETWORK + number);
 		assert_ptr_equal(obtain(store, number, 60, ENTRY_FOUND), entry);
-		assert_is_reached_at(entry, number, 0);
+		assert_is_reached_at(entry, number);
 		assert_int_equal(entry->last_received, 51);
 		assert_int_equal(entry->last_sent, 52);
 		assert_int_equal(entry->last_tcp, 53);
@@ -855,7 +862,7 @@ static void what_was_put_in_can_move(void **state)
 	move(store, entry, to(2), 60, ENTRY_MOVED);
 	assert_ptr_equal(find_address(store, NETWORK + 77), entry);
 	assert_ptr_equal(find(store, 1), entry);
-	assert_is_reached_at(entry, 2, 0);
+	assert_is_reached_at(entry, 2);
 	/* an alias is a key of its peer */
 	put(store, 1, NETWORK + 78, PUT_PEER_HAS_ENTRY);
 	assert_all_is_usable(store, 300, 60);
@@ -962,17 +969,13 @@ static uint32_t key_of_mover(uint32_t mover, uint32_t key)
 	return mover * KEYS_EACH + key;
 }
 
-/* The peer and the own address of a destination must be of one of the pairs that there are. */
+/* Source and own address of a destination must be of one of the pairs that there are. */
 static const char *fault_of_destination(const struct destination *there)
 {
-	struct ip_address own = destination_own_address(there);
-	uint32_t number = number_at(&there->peer);
-	struct peer peer = numbered_peer(number);
+	struct peer peer = numbered_peer(number_at(&there->peer));
 
 	if (!peer_equal(&there->peer, &peer))
 		return "a destination has a peer that there never was";
-	if (!ip_address_is_none(&own) && (host_order(&own) - FIRST_OWN) / OWN_ADDRESSES != number)
-		return "a destination has another one's own address";
 	return NULL;
 }
 
@@ -1037,7 +1040,6 @@ static void move_some(struct dice *dice, uint32_t now)
 		struct move where = to(number);
 		enum move_result result;
 
-		where.own = own_address(number, dice_below(dice, OWN_ADDRESSES));
 		result = connection_store_move(contest.store, movers.entries[mover], &where, now,
 					       NULL, NULL);
 		assert_true(result == ENTRY_MOVED || result == ENTRY_WAS_THERE);
@@ -1093,10 +1095,9 @@ static void ask_for_the_wanted_key(struct worker *worker)
 		uint32_t settled = atomic_load(&chase.settled);
 		uint32_t wanted = atomic_load(&chase.wanted);
 		struct peer peer = numbered_peer(wanted);
-		struct ip_address own = own_address(wanted, worker->number);
 		const struct destination *there;
 		enum obtain_result result;
-		struct peer_entry *entry = connection_store_obtain(contest.store, &peer, &own, 1,
+		struct peer_entry *entry = connection_store_obtain(contest.store, &peer, 1,
 								   &result);
 		struct peer_entry *again = connection_store_find_peer(contest.store, &peer);
 
@@ -1189,7 +1190,7 @@ static void make_an_entry_slowly(struct worker *worker)
 	if (worker->number != 0)
 		return;
 	stands_after_the_key = true;
-	(void)connection_store_obtain(contest.store, &peer, NULL, 2, &result);
+	(void)connection_store_obtain(contest.store, &peer, 2, &result);
 	worker->made += result == ENTRY_MADE;
 }
 
@@ -1267,7 +1268,7 @@ static void make_passers_by(struct worker *worker)
 		struct peer peer = numbered_peer(number);
 		enum obtain_result result;
 
-		(void)connection_store_obtain(contest.store, &peer, NULL, 2, &result);
+		(void)connection_store_obtain(contest.store, &peer, 2, &result);
 		worker->made += result == ENTRY_MADE || result == ENTRY_MADE_IN_QUARANTINE;
 		rcu_quiescent();
 		if (i % 16 == 0)
@@ -1359,11 +1360,10 @@ static const char *fault_of_any(const struct peer_entry *entry)
 static const char *obtain_in_the_storm(struct worker *worker)
 {
 	uint32_t number = dice_below(&worker->dice, PEERS);
-	struct ip_address own = own_address(number, worker->number);
 	struct peer peer = numbered_peer(number);
 	enum obtain_result result;
-	struct peer_entry *entry = connection_store_obtain(contest.store, &peer, &own,
-							   storm_seconds(), &result);
+	struct peer_entry *entry = connection_store_obtain(contest.store, &peer, storm_seconds(),
+							   &result);
 
 	if (entry == NULL)
 		return NULL;
@@ -1462,7 +1462,7 @@ static void drop_anchor(uint32_t anchor)
 
 		if (book.holder[number] != NOBODY)
 			continue;
-		entry = connection_store_obtain(contest.store, &peer, NULL, book.now, &result);
+		entry = connection_store_obtain(contest.store, &peer, book.now, &result);
 		if (entry == NULL) {
 			book.removed += connection_store_sweep(contest.store, book.now,
 							       is_washed_away, NULL, NULL);
@@ -1525,7 +1525,6 @@ static void move_an_anchor(void)
 	const struct peer_entry *victim = holder == NOBODY ? NULL : book.entries[holder];
 	struct move where = {
 		.peer = numbered_peer(number),
-		.own = own_address(number, OWN_ADDRESSES - 1),
 		.source_is_proven = dice_once_in(&book.dice, 2),
 		.absorbs_with_quarantine = dice_once_in(&book.dice, 2),
 		.drops_former_holder = holder != NOBODY && holder >= FIXED &&
@@ -1628,7 +1627,8 @@ int main(void)
 		cmocka_unit_test(an_old_key_is_an_alias_for_some_seconds),
 		cmocka_unit_test(aliases_end_one_after_the_other),
 		cmocka_unit_test(an_alias_lives_through_the_wrap_of_the_clock),
-		cmocka_unit_test(moving_to_where_it_is_changes_the_own_address_alone),
+		cmocka_unit_test(moving_to_where_it_is_changes_nothing),
+		cmocka_unit_test(another_own_address_is_another_place),
 		cmocka_unit_test(what_a_move_absorbs_leaves_its_address),
 		cmocka_unit_test(a_proven_holder_keeps_its_key_from_a_source_that_is_not_proven),
 		cmocka_unit_test(a_proven_holder_can_live_on_without_a_key),
