@@ -6,9 +6,9 @@
  * dealt with, and sending goes on behind it. A message of several datagrams that fails is tried
  * again with one datagram at a time; when that works several times in a row, it is the offload that
  * does not work here (a device without checksum offload, an old kernel), and it is given up.
- * Whether it is in use is known here alone, and whoever fills a batch asks. A source address that
- * the interface has lost is left to the kernel's choice. A full socket is no failure: what is
- * unsent stays in the batch.
+ * Whether it is in use is known here alone, and whoever fills a batch asks. What has a source that
+ * is no address of this host is sent from no other one: it fails. A full socket is no failure: what
+ * is unsent stays in the batch.
  */
 #ifndef UDP_ENCAP_TUN_UDP_SENDER_H
 #define UDP_ENCAP_TUN_UDP_SENDER_H
@@ -57,7 +57,7 @@ struct send_failure {
 	size_t first_segment; /* of the batch */
 	size_t segments;
 	size_t segment_size; /* UDP payload of each but perhaps the last, bytes */
-	int error;           /* errno */
+	int error;           /* errno; EADDRNOTAVAIL: the route's source is not this host's */
 };
 
 /**

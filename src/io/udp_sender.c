@@ -210,21 +210,34 @@ static void report_failure(struct udp_sender *sender, struct outbound_message *m
 		message->bytes -= (uint32_t)(failure->segments * message->segment_size);
 }
 
+/*
+ * Whether a send failed because the route's source is no address of this host. The kernel answers
+ * EINVAL or ENETUNREACH then, by its release, as it does for other reasons; so it is asked by an
+ * option that means nothing to a socket without multicast, and whose look-up is the one that the
+ * send failed at.
+ */
+static bool source_is_gone(int fd, const struct datagram_route *route, int error)
+{
+	struct in_addr source = {.s_addr = ip_address_ipv4(&route->source)};
+
+	return (error == EINVAL || error == ENETUNREACH) && has_source(route) &&
+	       setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &source, sizeof(source)) < 0 &&
+	       errno == EADDRNOTAVAIL;
+}
+
 /* Finds another way for the next message, or reports it as failed. */
-static bool find_another_way(struct udp_sender *sender, struct outbound_batch *batch, int error,
-			     struct send_failure *failure)
+static bool find_another_way(struct udp_sender *sender, int fd, struct outbound_batch *batch,
+			     int error, struct send_failure *failure)
 {
 	struct outbound_message *message = &batch->messages[sender->next_message];
 
+	if (source_is_gone(fd, &message->route, error)) {
+		report_failure(sender, message, EADDRNOTAVAIL, failure);
+		return false;
+	}
 	if (!sender->is_split && message->segments > 1 &&
 	    (error == EINVAL || error == EIO || error == EMSGSIZE)) {
 		begin_split(sender, error);
-		return true;
-	}
-	/* the address that the peer sent to is not ours any more: no fault of the offload */
-	if (error == EINVAL && has_source(&message->route)) {
-		memset(&message->route.source, 0, sizeof(message->route.source));
-		sender->split_error = 0;
 		return true;
 	}
 	report_failure(sender, message, error, failure);
@@ -251,7 +264,7 @@ enum send_outcome udp_send(struct udp_sender *sender, int fd, struct outbound_ba
 			account_messages(sender, batch, (unsigned)sent, totals);
 		else if (errno == EAGAIN)
 			return SEND_IS_BLOCKED;
-		else if (errno != EINTR && !find_another_way(sender, batch, errno, failure))
+		else if (errno != EINTR && !find_another_way(sender, fd, batch, errno, failure))
 			return SEND_HAS_FAILED;
 	}
 	return SEND_IS_DONE;

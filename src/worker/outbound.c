@@ -74,8 +74,9 @@ static enum counter failure_counter(int error)
 	case ENETDOWN:
 	case ENODEV:
 	case ENXIO:
-	case EADDRNOTAVAIL:
 		return COUNTER_discard_out_unreachable;
+	case EADDRNOTAVAIL:
+		return COUNTER_discard_out_no_source;
 	case EPERM:
 	case EACCES:
 		return COUNTER_discard_out_refused_locally;

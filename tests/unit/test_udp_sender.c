@@ -26,6 +26,7 @@ struct offer {
 
 static int (*refuse)(const struct offer *offer); /* an errno, or 0 to take the message */
 static unsigned messages_left;                   /* until the socket is full */
+static bool source_is_gone;                      /* 192.0.2.1, which some messages have */
 static uint8_t sent[SENT_ROOM];
 static size_t sent_length;
 
@@ -63,6 +64,23 @@ static int send_one(struct msghdr *header)
 	return 0;
 }
 
+/* stands in for the C library's, too: who is asked whether the source is an address of this host */
+int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+{
+	struct in_addr source;
+
+	(void)fd;
+	assert_int_equal(level, IPPROTO_IP);
+	assert_int_equal(name, IP_MULTICAST_IF);
+	assert_int_equal(length, sizeof(source));
+	memcpy(&source, value, sizeof(source));
+	assert_int_equal(ntohl(source.s_addr), 0xc0000201);
+	if (!source_is_gone)
+		return 0;
+	errno = EADDRNOTAVAIL;
+	return -1;
+}
+
 /* stands in for the C library's */
 int sendmmsg(int fd, struct mmsghdr *headers, unsigned count, int flags)
 {
@@ -96,6 +114,7 @@ static struct scene *make_scene(int (*refusal)(const struct offer *offer))
 	assert_non_null(scene);
 	refuse = refusal;
 	messages_left = UINT32_MAX;
+	source_is_gone = false;
 	sent_length = 0;
 	udp_sender_init(&scene->sender, true);
 	outbound_batch_clear(&scene->batch, udp_sender_message_segments(&scene->sender));
@@ -169,9 +188,23 @@ static int refuse_large(const struct offer *offer)
 	return offer->is_gso || offer->length >= SEGMENT ? EMSGSIZE : 0;
 }
 
+static int error_of_refused_local;
+
 static int refuse_local(const struct offer *offer)
 {
-	return offer->has_local ? EINVAL : 0;
+	return offer->has_local ? error_of_refused_local : 0;
+}
+
+static unsigned takes_singly; /* until the source is gone */
+
+static int refuse_gso_then_local(const struct offer *offer)
+{
+	if (offer->is_gso)
+		return EIO;
+	if (takes_singly == 0)
+		return ENETUNREACH;
+	takes_singly--;
+	return 0;
 }
 
 static int refuse_five_segments(const struct offer *offer)
@@ -268,19 +301,76 @@ static void what_is_too_big_fails_and_the_rest_goes_out(void **state)
 	free(scene);
 }
 
-/* The interface lost the address that peers sent to: the kernel chooses, and GSO stays. */
+/* The host lost the address that peers sent to: nothing goes out from another, and GSO stays. */
 static void a_lost_source_address_is_no_fault_of_gso(void **state)
 {
+	static const int errors[] = {EINVAL, ENETUNREACH};
+
+	(void)state;
+	for (size_t kind = 0; kind < 2; kind++) {
+		struct scene *scene = make_scene(refuse_local);
+		size_t at = 0;
+
+		source_is_gone = true;
+		error_of_refused_local = errors[kind];
+		for (size_t number = 0; number < 6; number++)
+			add_packet(scene, number, (size_t)4 * SEGMENT_DATA, number != 5);
+		for (size_t number = 0; number < 5; number++) {
+			assert_int_equal(send_batch(scene), SEND_HAS_FAILED);
+			assert_int_equal(scene->failure.error, EADDRNOTAVAIL);
+			assert_int_equal(scene->failure.segments, 4);
+			assert_int_equal(scene->failure.destination.port, number + 1);
+			/* no second try */
+			assert_int_equal(scene->totals.calls, number + 1);
+		}
+		assert_int_equal(sent_length, 0);
+		assert_int_equal(send_batch(scene), SEND_IS_DONE);
+		expect_packets(&at, 5, 1, 4);
+		assert_int_equal(at, sent_length);
+		assert_int_equal(scene->totals.gso_fallbacks, 0);
+		assert_false(scene->sender.has_given_up_gso);
+		free(scene);
+	}
+}
+
+/* The same errors while the host has the address: no route, or the offload. */
+static void a_source_address_that_is_there_is_not_to_blame(void **state)
+{
 	struct scene *scene = make_scene(refuse_local);
+
+	(void)state;
+	error_of_refused_local = ENETUNREACH;
+	add_packet(scene, 0, (size_t)4 * SEGMENT_DATA, true);
+	assert_int_equal(send_batch(scene), SEND_HAS_FAILED);
+	assert_int_equal(scene->failure.error, ENETUNREACH);
+	assert_int_equal(send_batch(scene), SEND_IS_DONE);
+	error_of_refused_local = EINVAL;
+	add_packet(scene, 1, (size_t)4 * SEGMENT_DATA, true);
+	assert_int_equal(send_batch(scene), SEND_HAS_FAILED);
+	assert_int_equal(scene->failure.error, EINVAL);
+	assert_int_equal(sent_length, 0);
+	free(scene);
+}
+
+/* It went amid a message that goes out singly: the rest fails, and that is all. */
+static void a_source_address_lost_amid_a_message(void **state)
+{
+	struct scene *scene = make_scene(refuse_gso_then_local);
 	size_t at = 0;
 
 	(void)state;
-	for (size_t number = 0; number < 5; number++)
-		add_packet(scene, number, (size_t)4 * SEGMENT_DATA, true);
+	add_packet(scene, 0, (size_t)6 * SEGMENT_DATA, true);
+	takes_singly = 2;
+	source_is_gone = true;
+	assert_int_equal(send_batch(scene), SEND_HAS_FAILED);
+	assert_int_equal(scene->failure.error, EADDRNOTAVAIL);
+	assert_int_equal(scene->failure.first_segment, 2);
+	assert_int_equal(scene->failure.segments, 4);
 	assert_int_equal(send_batch(scene), SEND_IS_DONE);
-	expect_packets(&at, 0, 5, 4);
+	for (size_t index = 0; index < 2; index++)
+		expect_segment(&at, 0, index, SEGMENT_DATA);
 	assert_int_equal(at, sent_length);
-	assert_false(scene->sender.has_given_up_gso);
+	assert_int_equal(scene->totals.gso_fallbacks, 0);
 	free(scene);
 }
 
@@ -337,6 +427,8 @@ int main(void)
 		cmocka_unit_test(giving_gso_up_is_told_once_and_may_be_renewed),
 		cmocka_unit_test(what_is_too_big_fails_and_the_rest_goes_out),
 		cmocka_unit_test(a_lost_source_address_is_no_fault_of_gso),
+		cmocka_unit_test(a_source_address_that_is_there_is_not_to_blame),
+		cmocka_unit_test(a_source_address_lost_amid_a_message),
 		cmocka_unit_test(only_the_message_that_fails_is_skipped),
 		cmocka_unit_test(a_full_socket_loses_nothing),
 	};
