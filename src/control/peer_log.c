@@ -7,7 +7,10 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
-enum { PEER_TEXT_SIZE = TRANSPORT_ADDRESS_TEXT_SIZE + 16 };
+enum {
+	PEER_TEXT_SIZE = TRANSPORT_ADDRESS_TEXT_SIZE + 16,
+	OWN_TEXT_SIZE = IP_ADDRESS_TEXT_SIZE + 8,
+};
 
 static const char *peer_text(const struct peer_log *log, const struct peer_entry *entry,
 			     char text[PEER_TEXT_SIZE])
@@ -27,14 +30,29 @@ static const char *peer_text(const struct peer_log *log, const struct peer_entry
 	return text;
 }
 
+/* Which address of ours it came to, as the end of a line; nothing where there is none. */
+static const char *own_text(const struct peer_log *log, const struct peer_entry *entry,
+			    char text[OWN_TEXT_SIZE])
+{
+	const struct destination *destination = peer_entry_destination(entry);
+	char own[IP_ADDRESS_TEXT_SIZE];
+
+	if (!log->has_tunnel_addresses || destination == NULL)
+		return "";
+	snprintf(text, OWN_TEXT_SIZE, ", to %s",
+		 ip_address_text(&destination->peer.own_address, own));
+	return text;
+}
+
 static void log_newcomer(const struct peer_entry *entry, void *argument)
 {
-	char peer[PEER_TEXT_SIZE], address[IP_ADDRESS_TEXT_SIZE];
+	char peer[PEER_TEXT_SIZE], address[IP_ADDRESS_TEXT_SIZE], own[OWN_TEXT_SIZE];
 	const struct peer_log *log = argument;
 
 	if (log->has_tunnel_addresses)
-		log_record("peer %s came, tunnel address %s", peer_text(log, entry, peer),
-			   ip_address_text(&entry->tunnel_address, address));
+		log_record("peer %s came, tunnel address %s%s", peer_text(log, entry, peer),
+			   ip_address_text(&entry->tunnel_address, address),
+			   own_text(log, entry, own));
 	else
 		log_record("peer %s came", peer_text(log, entry, peer));
 }
@@ -47,7 +65,7 @@ void peer_log_newcomers(struct peer_log *log)
 
 void peer_log_removed(const struct peer_entry *entry, void *argument)
 {
-	char peer[PEER_TEXT_SIZE], address[IP_ADDRESS_TEXT_SIZE];
+	char peer[PEER_TEXT_SIZE], address[IP_ADDRESS_TEXT_SIZE], own[OWN_TEXT_SIZE];
 	struct peer_log *log = argument;
 	const struct peer_record *record;
 
@@ -57,12 +75,13 @@ void peer_log_removed(const struct peer_entry *entry, void *argument)
 	/* it may have come just before it went */
 	peer_log_newcomers(log);
 	log_record(
-		"peer %s went after %u s%s%s, %llu bytes in, %llu bytes out",
+		"peer %s went after %u s%s%s, %llu bytes in, %llu bytes out%s",
 		peer_text(log, entry, peer), seconds_since(record->made, monotonic_seconds()),
 		log->has_tunnel_addresses ? ", tunnel address " : "",
 		log->has_tunnel_addresses ? ip_address_text(&entry->tunnel_address, address) : "",
 		(unsigned long long)atomic_load_explicit(&record->bytes_in, memory_order_relaxed),
-		(unsigned long long)atomic_load_explicit(&record->bytes_out, memory_order_relaxed));
+		(unsigned long long)atomic_load_explicit(&record->bytes_out, memory_order_relaxed),
+		own_text(log, entry, own));
 }
 
 static bool leaves_with_the_program(struct peer_entry *entry, void *argument)

@@ -73,7 +73,7 @@ def test_every_address_of_the_pool_is_given_once(
         assert [server.introduce(peer) for peer in peers] == given
     assert counters["connections"] == counters["connections_made"] == len(free)
     assert counters["connections_refused"] == counters["discard_in_refused"] == 1
-    came = re.findall(r"info: peer ([\d.:]+) came, tunnel address ([\d.]+)\n",
+    came = re.findall(r"info: peer ([\d.:]+) came, tunnel address ([\d.]+), to ",
                       server.tunnel.errors())
     assert [address for _, address in came] == given, "one line for each, none held back"
 
@@ -182,15 +182,15 @@ def test_log_of_a_peer(bare_server: Callable[..., BareServer]) -> None:
         peer.receive()
         await_expiry(server.tunnel, peer)
         name = peer.name
-    log = server.tunnel.errors()
-    assert f"udp-encap-tun: info: peer {name} came, tunnel address {address}\n" in log
+    log, own = server.tunnel.errors(), server.scene.server_address
+    assert f"udp-encap-tun: info: peer {name} came, tunnel address {address}, to {own}\n" in log
     gone = re.search(
         r"info: peer ([\d.:]+) went after (\d+) s, tunnel address ([\d.]+), "
-        r"(\d+) bytes in, (\d+) bytes out\n",
+        r"(\d+) bytes in, (\d+) bytes out, to ([\d.]+)\n",
         log,
     )
     assert gone, log
-    assert gone[1] == name and gone[3] == address
+    assert gone[1] == name and gone[3] == address and gone[6] == own
     assert int(gone[2]) <= 1 + EXPIRY_SLACK
     # Of two segments in and one out, whichever headers are counted with them.
     assert 1020 <= int(gone[4]) <= 1020 + 2 * 28

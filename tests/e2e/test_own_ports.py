@@ -31,7 +31,7 @@ PORTS = {ENDPOINT_PORT + n for n in range(THREADS)}
 
 def ports_by_tunnel_address(listener: lab.Tunnel) -> dict[str, int]:
     """From the log of a server with --log-peers."""
-    lines = re.findall(r"peer [\d.]+:(\d+) came, tunnel address (\S+)", listener.errors())
+    lines = re.findall(r"peer [\d.]+:(\d+) came, tunnel address ([\d.]+)", listener.errors())
     return {address: int(port) for port, address in lines}
 
 
