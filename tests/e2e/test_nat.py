@@ -1,5 +1,5 @@
 """Clients behind NATs: several behind one, several with the same source port behind different ones,
-a server with two addresses, and NATs that forget quickly."""
+and NATs that forget quickly. A server with several addresses: test_own_addresses.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from streams import Payload, Stream, round_trip
 from tunnels import (
     ENDPOINT_PORT,
     connect_through_tunnel,
-    route_tcp_into_tunnel,
     start_endpoint,
     start_server,
 )
@@ -42,22 +41,6 @@ def test_clients_behind_one_nat_and_behind_several(
     assert len(peers) == len(ends)
     for n in range(len(scene.nats)):
         assert (scene.nat_address(n), str(ENDPOINT_PORT)) in peers, "same port, other address"
-
-
-def test_server_with_two_addresses(
-    laboratory: lab.Laboratory, start_tunnel: Callable[..., lab.Tunnel]
-) -> None:
-    """It answers from the address that a peer last sent to: a NAT lets nothing else through."""
-    scene = lab.nated(laboratory)
-    first, second = scene.server_addresses
-    start_server(start_tunnel, scene.server)
-    for client in scene.all_clients:
-        start_endpoint(start_tunnel, client, first)
-        route_tcp_into_tunnel(client, second, table=101)
-        for target in (second, first):
-            near, far = connect_through_tunnel(client, scene.server, target)
-            with near, far:
-                round_trip(near, far)
 
 
 def test_idle_connection_outlives_a_forgetful_nat(
