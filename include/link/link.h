@@ -3,12 +3,16 @@
  * the main and control thread, never a worker.
  *
  * Theory of operation. The kernel's word of a change is taken only as a reason to look again: what
- * counts is read anew each time, so a lost or repeated message does no harm.
+ * counts is read anew each time, so a lost or repeated message does no harm. A request fails as a
+ * whole: an answer that was cut short, lost or changed while it was read is an error, never a part
+ * of the truth. Interfaces are told by their ifindex, which stays when somebody renames them.
  */
 #ifndef UDP_ENCAP_TUN_LINK_H
 #define UDP_ENCAP_TUN_LINK_H
 
 #include "base/address.h"
+
+#include <net/if.h>
 
 /** A tun device as the kernel describes it (IFLA_TUN_*, Linux include/uapi/linux/if_link.h). */
 struct link_tun {
@@ -18,11 +22,17 @@ struct link_tun {
 	uint32_t queues; /* attached and detached; known only when multi-queue */
 };
 
+enum { LINK_KIND_SIZE = 16 }; /* of "openvswitch", the longest one, there is room to spare */
+
 struct link_state {
 	unsigned ifindex;      /* 0: there is no such interface */
+	char name[IFNAMSIZ];   /* as it is called now */
 	uint32_t mtu;          /* bytes */
 	bool is_up;            /* IFF_UP */
+	bool has_carrier;      /* IFLA_CARRIER */
 	uint32_t gso_max_size; /* bytes, 0: not known */
+	unsigned master;       /* ifindex of the interface that it is enslaved to, 0: none */
+	char master_kind[LINK_KIND_SIZE]; /* "bridge", "bond", "team", "vrf"; empty: not known */
 	struct link_tun tun;
 };
 
@@ -46,6 +56,9 @@ struct link_addresses {
  */
 int link_read(const char *name, struct link_state *state);
 
+/** Reads the state of an interface whatever its name is; the rest is as with link_read(). */
+int link_read_index(unsigned ifindex, struct link_state *state);
+
 /**
  * Reads the IPv4 addresses of all interfaces.
  * @addresses: the caller's to free, unless there was an error: then there are none
@@ -68,13 +81,17 @@ int link_add_route(unsigned ifindex, const struct ip_prefix *prefix);
 /** Removes a route that link_add_route() made. Returns 0 or a negative errno. */
 int link_remove_route(unsigned ifindex, const struct ip_prefix *prefix);
 
-/** The interface that the kernel's routes choose for an address, or 0 when there is none. */
-unsigned link_route_to(const struct ip_address *address);
+/**
+ * Asks which interface the kernel's routes choose for an address.
+ * @ifindex: 0 when there is no route
+ * Returns 0 or a negative errno.
+ */
+int link_route_to(const struct ip_address *address, unsigned *ifindex);
 
 /** Changes properties of an interface. Each returns 0 or a negative errno. */
-int link_set_mtu(const char *name, uint32_t mtu);
-int link_set_queue_length(const char *name, uint32_t packets);
-int link_set_up(const char *name);
+int link_set_mtu(unsigned ifindex, uint32_t mtu);
+int link_set_queue_length(unsigned ifindex, uint32_t packets);
+int link_set_up(unsigned ifindex);
 
 /**
  * Bounds the packets that the kernel hands to an interface for segmentation.

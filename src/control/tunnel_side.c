@@ -24,12 +24,12 @@ static const char *name_of(const struct tunnel_side *side)
 	return side->settings.tun->name;
 }
 
-static void set_queue_length(const char *name)
+static void set_queue_length(const struct tun_interface *tun)
 {
-	int error = link_set_queue_length(name, TUNNEL_QUEUE_LENGTH);
+	int error = link_set_queue_length(tun->ifindex, TUNNEL_QUEUE_LENGTH);
 
 	if (error < 0)
-		log_warning("cannot set the queue length of %s: %s", name, strerror(-error));
+		log_warning("cannot set the queue length of %s: %s", tun->name, strerror(-error));
 }
 
 /*
@@ -64,7 +64,7 @@ static bool give_address(struct tunnel_side *side)
 		return false;
 	}
 	side->has_given_address = error == 0;
-	error = link_set_up(name_of(side));
+	error = link_set_up(side->settings.tun->ifindex);
 	if (error < 0) {
 		log_error("cannot bring %s up: %s", name_of(side), strerror(-error));
 		return false;
@@ -75,7 +75,7 @@ static bool give_address(struct tunnel_side *side)
 bool tunnel_side_set_up(struct tunnel_side *side, const struct tunnel_side_settings *settings)
 {
 	side->settings = *settings;
-	set_queue_length(name_of(side));
+	set_queue_length(settings->tun);
 	set_sysctls(name_of(side));
 	return give_address(side);
 }
@@ -204,7 +204,9 @@ static void follow_pool(struct tunnel_side *side, const struct link_addresses *a
 static void check_foreign_route(struct tunnel_side *side)
 {
 	struct ip_address network = ip_prefix_network(&side->settings.peer_pool);
-	bool is_foreign = link_route_to(&network) != side->settings.tun->ifindex;
+	unsigned ifindex;
+	int error = link_route_to(&network, &ifindex);
+	bool is_foreign = error == 0 && ifindex != side->settings.tun->ifindex;
 
 	if (is_foreign && !side->has_foreign_route)
 		log_warning("the route to --peer-pool leads elsewhere, not to %s: peers get no "
@@ -298,7 +300,7 @@ void tunnel_side_follow_mtu(struct tunnel_side *side, uint32_t wan_mtu, uint32_t
 			      : DEFAULT_MAX_TUNNEL_MTU;
 	if (mtu == tunnel_mtu)
 		return;
-	error = link_set_mtu(name_of(side), mtu);
+	error = link_set_mtu(side->settings.tun->ifindex, mtu);
 	if (error < 0)
 		log_warning("cannot set the MTU of %s to %u: %s; set it by hand, or large packets "
 			    "get lost",

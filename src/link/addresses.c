@@ -148,17 +148,28 @@ static int read_route(const struct nlmsghdr *message, void *argument)
 	return mnl_attr_parse(message, sizeof(struct rtmsg), read_route_device, argument);
 }
 
-unsigned link_route_to(const struct ip_address *address)
+int link_route_to(const struct ip_address *address, unsigned *ifindex)
 {
 	char buffer[512];
 	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
 	struct rtmsg *route;
-	unsigned ifindex = 0;
+	int error;
 
+	*ifindex = 0;
 	request->nlmsg_type = RTM_GETROUTE;
 	route = mnl_nlmsg_put_extra_header(request, sizeof(*route));
 	route->rtm_family = AF_INET;
 	route->rtm_dst_len = 32;
 	mnl_attr_put_u32(request, RTA_DST, ip_address_ipv4(address));
-	return rtnetlink_talk(request, read_route, &ifindex) < 0 ? 0 : ifindex;
+	error = rtnetlink_talk(request, read_route, ifindex);
+	switch (error) {
+	case -ENETUNREACH:
+	case -EHOSTUNREACH: /* an "unreachable" route; the next two are "blackhole" and "prohibit"
+			     */
+	case -EINVAL:
+	case -EACCES:
+		return 0;
+	default:
+		return error;
+	}
 }

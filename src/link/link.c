@@ -1,4 +1,4 @@
-/* Interfaces: their state, and the few properties that are set by ioctl or sysctl. */
+/* Interfaces: their state, and the few properties that are set. */
 #include "link/link.h"
 
 #include "link/rtnetlink.h"
@@ -8,9 +8,7 @@
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
-#include <net/if.h>
 #include <stdio.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -38,12 +36,23 @@ static int read_tun_attribute(const struct nlattr *attribute, void *argument)
 /* The kernel puts the kind in front of the data that depends on it. */
 static int read_kind_attribute(const struct nlattr *attribute, void *argument)
 {
-	struct link_tun *tun = argument;
+	struct link_state *state = argument;
 
-	if (mnl_attr_get_type(attribute) == IFLA_INFO_KIND)
-		tun->is_tun = strcmp(mnl_attr_get_str(attribute), "tun") == 0;
-	if (mnl_attr_get_type(attribute) == IFLA_INFO_DATA && tun->is_tun)
-		return mnl_attr_parse_nested(attribute, read_tun_attribute, tun);
+	switch (mnl_attr_get_type(attribute)) {
+	case IFLA_INFO_KIND:
+		state->tun.is_tun = strcmp(mnl_attr_get_str(attribute), "tun") == 0;
+		break;
+	case IFLA_INFO_DATA:
+		if (state->tun.is_tun)
+			return mnl_attr_parse_nested(attribute, read_tun_attribute, &state->tun);
+		break;
+	case IFLA_INFO_SLAVE_KIND:
+		snprintf(state->master_kind, sizeof(state->master_kind), "%s",
+			 mnl_attr_get_str(attribute));
+		break;
+	default:
+		break;
+	}
 	return MNL_CB_OK;
 }
 
@@ -51,12 +60,27 @@ static int read_link_attribute(const struct nlattr *attribute, void *argument)
 {
 	struct link_state *state = argument;
 
-	if (mnl_attr_get_type(attribute) == IFLA_MTU)
+	switch (mnl_attr_get_type(attribute)) {
+	case IFLA_IFNAME:
+		snprintf(state->name, sizeof(state->name), "%s", mnl_attr_get_str(attribute));
+		break;
+	case IFLA_MTU:
 		state->mtu = mnl_attr_get_u32(attribute);
-	if (mnl_attr_get_type(attribute) == IFLA_GSO_MAX_SIZE)
+		break;
+	case IFLA_CARRIER:
+		state->has_carrier = mnl_attr_get_u8(attribute) != 0;
+		break;
+	case IFLA_GSO_MAX_SIZE:
 		state->gso_max_size = mnl_attr_get_u32(attribute);
-	if (mnl_attr_get_type(attribute) == IFLA_LINKINFO)
-		return mnl_attr_parse_nested(attribute, read_kind_attribute, &state->tun);
+		break;
+	case IFLA_MASTER:
+		state->master = mnl_attr_get_u32(attribute);
+		break;
+	case IFLA_LINKINFO:
+		return mnl_attr_parse_nested(attribute, read_kind_attribute, state);
+	default:
+		break;
+	}
 	return MNL_CB_OK;
 }
 
@@ -70,75 +94,80 @@ static int read_link(const struct nlmsghdr *message, void *argument)
 	return mnl_attr_parse(message, sizeof(*info), read_link_attribute, state);
 }
 
-int link_read(const char *name, struct link_state *state)
+/* Begins a request about an interface. @ifindex: 0: an attribute names it */
+static struct ifinfomsg *put_link_header(struct nlmsghdr *request, uint16_t type, unsigned ifindex)
 {
-	char buffer[512];
-	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-	struct ifinfomsg *info;
+	struct ifinfomsg *link;
+
+	request->nlmsg_type = type;
+	link = mnl_nlmsg_put_extra_header(request, sizeof(*link));
+	link->ifi_family = AF_UNSPEC;
+	link->ifi_index = (int)ifindex;
+	return link;
+}
+
+static int ask_link(struct nlmsghdr *request, struct link_state *state)
+{
 	int error;
 
 	memset(state, 0, sizeof(*state));
-	request->nlmsg_type = RTM_GETLINK;
-	info = mnl_nlmsg_put_extra_header(request, sizeof(*info));
-	info->ifi_family = AF_UNSPEC;
-	mnl_attr_put_strz(request, IFLA_IFNAME, name);
 	error = rtnetlink_talk(request, read_link, state);
 	return error == -ENODEV ? 0 : error;
 }
 
-static int interface_ioctl(const char *name, unsigned long command, struct ifreq *request)
+int link_read(const char *name, struct link_state *state)
 {
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int error = 0;
+	char buffer[512];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
 
-	if (fd < 0)
-		return -errno;
-	snprintf(request->ifr_name, sizeof(request->ifr_name), "%s", name);
-	if (ioctl(fd, command, request) < 0)
-		error = -errno;
-	close(fd);
-	return error;
+	(void)put_link_header(request, RTM_GETLINK, 0);
+	mnl_attr_put_strz(request, IFLA_IFNAME, name);
+	return ask_link(request, state);
 }
 
-int link_set_mtu(const char *name, uint32_t mtu)
+int link_read_index(unsigned ifindex, struct link_state *state)
 {
-	struct ifreq request = {.ifr_mtu = (int)mtu};
+	char buffer[512];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
 
-	return interface_ioctl(name, SIOCSIFMTU, &request);
+	(void)put_link_header(request, RTM_GETLINK, ifindex);
+	return ask_link(request, state);
 }
 
-int link_set_queue_length(const char *name, uint32_t packets)
+static int set_attribute(unsigned ifindex, uint16_t attribute, uint32_t value)
 {
-	struct ifreq request = {.ifr_qlen = (int)packets};
+	char buffer[256];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
 
-	return interface_ioctl(name, SIOCSIFTXQLEN, &request);
+	(void)put_link_header(request, RTM_NEWLINK, ifindex);
+	mnl_attr_put_u32(request, attribute, value);
+	return rtnetlink_talk(request, NULL, NULL);
 }
 
-int link_set_up(const char *name)
+int link_set_mtu(unsigned ifindex, uint32_t mtu)
 {
-	struct ifreq request = {0};
-	int error = interface_ioctl(name, SIOCGIFFLAGS, &request);
+	return set_attribute(ifindex, IFLA_MTU, mtu);
+}
 
-	if (error < 0)
-		return error;
-	if (request.ifr_flags & IFF_UP)
-		return 0;
-	request.ifr_flags |= IFF_UP;
-	return interface_ioctl(name, SIOCSIFFLAGS, &request);
+int link_set_queue_length(unsigned ifindex, uint32_t packets)
+{
+	return set_attribute(ifindex, IFLA_TXQLEN, packets);
+}
+
+int link_set_up(unsigned ifindex)
+{
+	char buffer[256];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct ifinfomsg *link = put_link_header(request, RTM_NEWLINK, ifindex);
+
+	link->ifi_flags = IFF_UP;
+	link->ifi_change = IFF_UP;
+	return rtnetlink_talk(request, NULL, NULL);
 }
 
 int link_set_gso_max_size(unsigned ifindex, uint32_t size)
 {
-	char buffer[256];
-	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-	struct ifinfomsg *link;
-
-	request->nlmsg_type = RTM_NEWLINK;
-	link = mnl_nlmsg_put_extra_header(request, sizeof(*link));
-	link->ifi_family = AF_UNSPEC;
-	link->ifi_index = (int)ifindex;
-	mnl_attr_put_u32(request, IFLA_GSO_MAX_SIZE, size);
-	return rtnetlink_talk(request, NULL, NULL);
+	return set_attribute(ifindex, IFLA_GSO_MAX_SIZE, size);
 }
 
 int link_set_sysctl(const char *family, const char *name, const char *key, const char *value)

@@ -8,7 +8,8 @@
  * Sends a request and hands each message of the answer to a callback.
  * @request: made with libmnl; sequence number and acknowledgment flag are filled in
  * @callback: may be NULL
- * Returns 0 or a negative errno, the kernel's own among them.
+ * Returns 0 or a negative errno, the kernel's own among them. -EINTR, -ENOBUFS, -ENOSPC, -EOVERFLOW
+ * and -ETIMEDOUT: the answer is not whole, and asking again helps.
  */
 int rtnetlink_talk(struct nlmsghdr *request, mnl_cb_t callback, void *argument);
 

@@ -1,5 +1,5 @@
 """Clients behind NATs: several behind one, several with the same source port behind different ones,
-and NATs that forget quickly. A server with several addresses: test_own_addresses.py."""
+and NATs that forget quickly. A server with several addresses: test_server_addresses.py."""
 
 from __future__ import annotations
 
