@@ -15,18 +15,23 @@ int interfaces_open(struct interfaces *interfaces)
 /* Looks at both again and follows what changed; false: the tunnel interface is gone. */
 static bool look(struct interfaces *interfaces)
 {
-	const struct tun_interface *tun = interfaces->tunnel.settings.tun;
+	struct tunnel_side *side = &interfaces->tunnel;
+	struct trouble trouble = {0};
 	struct link_state tunnel;
 	uint32_t wan_mtu;
+	int error = link_read(side->settings.tun->name, &tunnel);
 
-	if (link_read(tun->name, &tunnel) < 0)
-		return true; /* a passing want of memory: the next word of a change asks again */
-	if (tunnel.ifindex != tun->ifindex)
+	if (error == 0 && tunnel.ifindex != side->settings.tun->ifindex)
 		return false;
-	wan_mtu = wan_look(&interfaces->wan);
-	if (wan_mtu > 0)
-		tunnel_side_follow_mtu(&interfaces->tunnel, wan_mtu, tunnel.mtu);
-	tunnel_side_follow(&interfaces->tunnel, &tunnel);
+	wan_mtu = wan_look(&interfaces->wan, &trouble);
+	if (error < 0) {
+		trouble_note(&trouble, "read the state of", side->settings.tun->name, error);
+	} else {
+		if (wan_mtu > 0)
+			tunnel_side_follow_mtu(side, wan_mtu, tunnel.mtu, &trouble);
+		tunnel_side_follow(side, &tunnel, &trouble);
+	}
+	retry_settle(&interfaces->retry, &trouble);
 	return true;
 }
 
@@ -52,6 +57,7 @@ bool interfaces_set_up(struct interfaces *interfaces, struct ending *ending,
 	interfaces->ending = ending;
 	if (!tunnel_side_set_up(&interfaces->tunnel, tunnel))
 		return false;
+	retry_start(&interfaces->retry, ending->loop, look_again, interfaces);
 	wan_start(&interfaces->wan, ending->loop, wan, look_again, interfaces);
 	link_monitor_drain(interfaces->monitor);
 	event_watch_start(ending->loop, &interfaces->watch, interfaces->monitor, EVENT_IS_USUAL,
@@ -64,6 +70,7 @@ bool interfaces_set_up(struct interfaces *interfaces, struct ending *ending,
 
 void interfaces_close(struct interfaces *interfaces)
 {
+	retry_close(&interfaces->retry);
 	wan_close(&interfaces->wan);
 	tunnel_side_undo(&interfaces->tunnel);
 	event_watch_stop(&interfaces->watch);

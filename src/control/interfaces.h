@@ -2,18 +2,21 @@
  * Both interfaces, and word of their changes.
  *
  * Theory of operation. The kernel's word of a change is only a reason to look at both again, so one
- * that is lost or repeated does no harm.
+ * that is lost or repeated does no harm. A look that fails is repeated (retry.h), for word of what
+ * it missed may never come again.
  */
 #ifndef UDP_ENCAP_TUN_INTERFACES_H
 #define UDP_ENCAP_TUN_INTERFACES_H
 
 #include "control/ending.h"
+#include "control/retry.h"
 #include "control/tunnel_side.h"
 #include "control/wan.h"
 
 struct interfaces {
 	int monitor; /* rtnetlink, negative: none */
 	struct event_watch watch;
+	struct retry retry;
 	struct ending *ending;
 	struct tunnel_side tunnel;
 	struct wan wan;

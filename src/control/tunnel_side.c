@@ -169,10 +169,8 @@ static bool set_pool(const struct tunnel_side *side, const struct ip_prefix *pre
 	uint32_t lost;
 
 	if (!connection_store_set_pool(settings->peers->store, &range, monotonic_seconds(),
-				       note_lost, &change, &lost)) {
-		log_error("no memory for the pool of tunnel addresses: it stays as it was");
+				       note_lost, &change, &lost))
 		return false;
-	}
 	log_pool(side, prefix);
 	tell_taken(side, &change);
 	tell_dropped(side, lost - change.taken);
@@ -180,18 +178,27 @@ static bool set_pool(const struct tunnel_side *side, const struct ip_prefix *pre
 }
 
 /* Server mode: where tunnel addresses come from, as the machine's addresses are now. */
-static void follow_pool(struct tunnel_side *side, const struct link_addresses *addresses)
+static void follow_pool(struct tunnel_side *side, const struct link_addresses *addresses,
+			struct trouble *trouble)
 {
 	const struct ip_prefix *prefix = side->settings.peer_pool.length > 0
 						 ? &side->settings.peer_pool
 						 : &side->own;
 	struct own_addresses excluded;
+	bool is_set;
 
 	if (!own_addresses_collect(addresses, prefix, &excluded)) {
-		log_error("no memory for the pool of tunnel addresses: it stays as it was");
+		trouble_note(trouble, "find memory for the own addresses of", name_of(side),
+			     -ENOMEM);
 		return;
 	}
-	if (is_pool(side, prefix, &excluded) || !set_pool(side, prefix, &excluded)) {
+	is_set = is_pool(side, prefix, &excluded);
+	if (!is_set && !set_pool(side, prefix, &excluded)) {
+		trouble_note(trouble, "find memory for the tunnel addresses of", name_of(side),
+			     -ENOMEM);
+		is_set = true; /* to what there is */
+	}
+	if (is_set) {
 		own_addresses_free(&excluded);
 		return;
 	}
@@ -201,18 +208,21 @@ static void follow_pool(struct tunnel_side *side, const struct link_addresses *a
 }
 
 /* Somebody else's route to the pool is fine as long as it leads to the tunnel interface. */
-static void check_foreign_route(struct tunnel_side *side)
+static int check_foreign_route(struct tunnel_side *side)
 {
 	struct ip_address network = ip_prefix_network(&side->settings.peer_pool);
 	unsigned ifindex;
 	int error = link_route_to(&network, &ifindex);
-	bool is_foreign = error == 0 && ifindex != side->settings.tun->ifindex;
+	bool is_foreign = ifindex != side->settings.tun->ifindex;
 
+	if (error < 0)
+		return error;
 	if (is_foreign && !side->has_foreign_route)
 		log_warning("the route to --peer-pool leads elsewhere, not to %s: peers get no "
 			    "answers (see 'ip route')",
 			    name_of(side));
 	side->has_foreign_route = is_foreign;
+	return 0;
 }
 
 static bool is_covered(const struct tunnel_side *side, const struct link_addresses *addresses)
@@ -229,7 +239,7 @@ static bool is_covered(const struct tunnel_side *side, const struct link_address
 
 /* A pool outside the interface's subnet needs a route; it goes whenever the interface goes down. */
 static void follow_route(struct tunnel_side *side, const struct link_addresses *addresses,
-			 bool is_up)
+			 bool is_up, struct trouble *trouble)
 {
 	const struct ip_prefix *pool = &side->settings.peer_pool;
 	int error;
@@ -240,18 +250,23 @@ static void follow_route(struct tunnel_side *side, const struct link_addresses *
 	if (error == 0)
 		side->has_added_route = true;
 	else if (error == -EEXIST)
-		check_foreign_route(side);
-	else
+		error = check_foreign_route(side);
+	if (trouble_is_passing(error)) {
+		trouble_note(trouble, "add a route for --peer-pool to", name_of(side), error);
+		return;
+	}
+	if (error != 0 && error != side->route_error)
 		log_warning("cannot add a route for --peer-pool to %s: %s", name_of(side),
 			    strerror(-error));
+	side->route_error = error;
 }
 
-static void publish_address(struct tunnel_side *side)
+static void publish_address(struct tunnel_side *side, struct trouble *trouble)
 {
 	const struct tunnel_addresses own = {.ipv4 = side->own.address};
 
 	if (!peers_set_tunnel_addresses(side->settings.peers, &own))
-		log_error("no memory for the tunnel's own address: it stays as it was");
+		trouble_note(trouble, "find memory for the own address of", name_of(side), -ENOMEM);
 }
 
 static void tell_address(const struct tunnel_side *side, const struct ip_prefix *former)
@@ -267,40 +282,47 @@ static void tell_address(const struct tunnel_side *side, const struct ip_prefix 
 		log_info("%s has no IPv4 address: everything is discarded", name_of(side));
 }
 
-static void follow_addresses(struct tunnel_side *side, bool is_up)
+static void follow_addresses(struct tunnel_side *side, bool is_up, struct trouble *trouble)
 {
 	const struct ip_prefix former = side->own;
 	const struct link_address *chosen;
 	struct link_addresses addresses;
+	int error = link_read_addresses(&addresses);
 
-	if (link_read_addresses(&addresses) < 0)
+	if (error < 0) {
+		trouble_note(trouble, "read the addresses of", name_of(side), error);
 		return;
+	}
 	chosen = own_addresses_choose(&addresses, side->settings.tun->ifindex, &former);
 	side->own = chosen != NULL ? chosen->prefix : (struct ip_prefix){{{0}}, 0};
 	if (chosen != NULL && side->settings.is_server)
-		follow_pool(side, &addresses);
+		follow_pool(side, &addresses, trouble);
 	tell_address(side, &former);
-	publish_address(side);
-	follow_route(side, &addresses, is_up);
+	publish_address(side, trouble);
+	follow_route(side, &addresses, is_up, trouble);
 	link_free_addresses(&addresses);
 }
 
-void tunnel_side_follow_mtu(struct tunnel_side *side, uint32_t wan_mtu, uint32_t tunnel_mtu)
+void tunnel_side_follow_mtu(struct tunnel_side *side, uint32_t wan_mtu, uint32_t tunnel_mtu,
+			    struct trouble *trouble)
 {
 	uint32_t mtu = side->settings.mtu;
-	int error;
+	int error = 0;
 
 	/* only when the bound device's changes: what somebody set by hand stays until then */
 	if (wan_mtu == side->wan_mtu)
 		return;
-	side->wan_mtu = wan_mtu;
 	if (mtu == 0)
 		mtu = wan_mtu < DEFAULT_MAX_TUNNEL_MTU + UDP_OVER_IPV4_OVERHEAD
 			      ? wan_mtu - UDP_OVER_IPV4_OVERHEAD
 			      : DEFAULT_MAX_TUNNEL_MTU;
-	if (mtu == tunnel_mtu)
+	if (mtu != tunnel_mtu)
+		error = link_set_mtu(side->settings.tun->ifindex, mtu);
+	if (trouble_is_passing(error)) {
+		trouble_note(trouble, "set the MTU of", name_of(side), error);
 		return;
-	error = link_set_mtu(side->settings.tun->ifindex, mtu);
+	}
+	side->wan_mtu = wan_mtu;
 	if (error < 0)
 		log_warning("cannot set the MTU of %s to %u: %s; set it by hand, or large packets "
 			    "get lost",
@@ -308,7 +330,8 @@ void tunnel_side_follow_mtu(struct tunnel_side *side, uint32_t wan_mtu, uint32_t
 }
 
 /* Super-packets that fill one message, or are smaller if somebody wanted that before. */
-static void follow_gso_size(struct tunnel_side *side, const struct link_state *state)
+static void follow_gso_size(struct tunnel_side *side, const struct link_state *state,
+			    struct trouble *trouble)
 {
 	uint32_t size = outbound_gso_max_size(state->mtu);
 	int error;
@@ -318,19 +341,24 @@ static void follow_gso_size(struct tunnel_side *side, const struct link_state *s
 		return;
 	if (side->gso_mtu == 0)
 		side->former_gso_max_size = state->gso_max_size;
-	side->gso_mtu = state->mtu;
 	if (side->former_gso_max_size > 0 && side->former_gso_max_size < size)
 		size = side->former_gso_max_size;
 	error = link_set_gso_max_size(side->settings.tun->ifindex, size);
+	if (trouble_is_passing(error)) {
+		trouble_note(trouble, "set the gso_max_size of", name_of(side), error);
+		return;
+	}
+	side->gso_mtu = state->mtu;
 	if (error < 0)
 		log_debug("cannot set the gso_max_size of %s: %s; slower, not less", name_of(side),
 			  strerror(-error));
 }
 
-void tunnel_side_follow(struct tunnel_side *side, const struct link_state *state)
+void tunnel_side_follow(struct tunnel_side *side, const struct link_state *state,
+			struct trouble *trouble)
 {
-	follow_gso_size(side, state);
-	follow_addresses(side, state->is_up);
+	follow_gso_size(side, state, trouble);
+	follow_addresses(side, state->is_up, trouble);
 }
 
 void tunnel_side_undo(struct tunnel_side *side)

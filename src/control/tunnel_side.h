@@ -6,7 +6,8 @@
  * That address's subnet becomes the pool (or --peer-pool does, which may need a route to it), less
  * all addresses of this machine, whichever interface they stand on; the interface's MTU the bound
  * of super-packets. What was changed on an interface that stays is undone; one that this process
- * made takes everything with it.
+ * made takes everything with it. What fails for a passing reason is noted as trouble and done at
+ * the next look, which comes by itself; what fails for good is said once.
  */
 #ifndef UDP_ENCAP_TUN_TUNNEL_SIDE_H
 #define UDP_ENCAP_TUN_TUNNEL_SIDE_H
@@ -14,6 +15,7 @@
 #include "base/counters.h"
 #include "control/own_addresses.h"
 #include "control/peer_log.h"
+#include "control/retry.h"
 #include "io/tun_interface.h"
 #include "link/link.h"
 
@@ -37,6 +39,7 @@ struct tunnel_side {
 	uint32_t wan_mtu;              /* that the MTU follows, 0: none yet */
 	uint32_t gso_mtu;              /* MTU when gso_max_size was set last, 0: never */
 	uint32_t former_gso_max_size;  /* before that, 0: not known */
+	int route_error;               /* why there is no route to --peer-pool, as it was said */
 	bool has_given_address;
 	bool has_added_route;   /* to --peer-pool */
 	bool has_foreign_route; /* there is one to --peer-pool over another interface */
@@ -45,11 +48,19 @@ struct tunnel_side {
 /** Sets the interface up. Main thread. Returns false after an error was logged. */
 bool tunnel_side_set_up(struct tunnel_side *side, const struct tunnel_side_settings *settings);
 
-/** Sets the interface's MTU as that of the bound device wants it. @wan_mtu, @tunnel_mtu: bytes */
-void tunnel_side_follow_mtu(struct tunnel_side *side, uint32_t wan_mtu, uint32_t tunnel_mtu);
+/**
+ * Sets the interface's MTU as that of the bound device wants it. Control thread.
+ * @wan_mtu, @tunnel_mtu: bytes
+ */
+void tunnel_side_follow_mtu(struct tunnel_side *side, uint32_t wan_mtu, uint32_t tunnel_mtu,
+			    struct trouble *trouble);
 
-/** Follows what the interface is now. Control thread, registered with RCU. */
-void tunnel_side_follow(struct tunnel_side *side, const struct link_state *state);
+/**
+ * Follows what the interface is now. Control thread, registered with RCU.
+ * @trouble: gets what could not be read or changed, here and above
+ */
+void tunnel_side_follow(struct tunnel_side *side, const struct link_state *state,
+			struct trouble *trouble);
 
 /** Takes back what was changed. */
 void tunnel_side_undo(struct tunnel_side *side);

@@ -115,30 +115,46 @@ static void stop_retrying(struct wan *wan)
 	wan->is_retrying = false;
 }
 
-uint32_t wan_look(struct wan *wan)
+static void goes_away(struct wan *wan)
+{
+	if (!wan->is_gone)
+		log_warning("%s is gone: waiting for it to come back",
+			    wan->settings.sockets.device);
+	wan->is_gone = true;
+	stop_retrying(wan);
+}
+
+/* Gives the workers sockets on a device that is another one than theirs. */
+static void comes_back(struct wan *wan, const struct link_state *state)
+{
+	bool is_another = state->ifindex != wan->ifindex;
+
+	if (!is_another)
+		stop_retrying(wan);
+	else if (event_timer_is_started(&wan->retry) || !renew_sockets(wan))
+		return;
+	if (wan->is_gone || is_another)
+		log_info("%s is back%s", wan->settings.sockets.device,
+			 is_another ? ": sockets bound to it again" : "");
+	wan->ifindex = state->ifindex;
+	wan->is_gone = false;
+}
+
+uint32_t wan_look(struct wan *wan, struct trouble *trouble)
 {
 	const char *name = wan->settings.sockets.device;
 	struct link_state state;
-	bool is_another;
+	int error = link_read(name, &state);
 
-	if (link_read(name, &state) < 0)
-		return 0;
-	if (state.ifindex == 0) {
-		if (!wan->is_gone)
-			log_warning("%s is gone: waiting for it to come back", name);
-		wan->is_gone = true;
-		stop_retrying(wan);
+	if (error < 0) {
+		trouble_note(trouble, "read the state of", name, error);
 		return 0;
 	}
-	is_another = state.ifindex != wan->ifindex;
-	if (!is_another)
-		stop_retrying(wan);
-	if (is_another && (event_timer_is_started(&wan->retry) || !renew_sockets(wan)))
-		return state.mtu;
-	if (wan->is_gone || is_another)
-		log_info("%s is back%s", name, is_another ? ": sockets bound to it again" : "");
-	wan->ifindex = state.ifindex;
-	wan->is_gone = false;
+	if (state.ifindex == 0) {
+		goes_away(wan);
+		return 0;
+	}
+	comes_back(wan, &state);
 	return state.mtu;
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/event_loop.h"
 #include "control/expiry.h"
+#include "control/retry.h"
 #include "exchange/exchange.h"
 #include "io/udp_socket.h"
 #include "link/link.h"
@@ -37,8 +38,12 @@ struct wan {
 void wan_start(struct wan *wan, event_loop *loop, const struct wan_settings *settings,
 	       event_handler *look_again, void *look_again_state);
 
-/** Follows what the device is now. Returns its MTU in bytes, 0 while it is away. Control thread. */
-uint32_t wan_look(struct wan *wan);
+/**
+ * Follows what the device is now. Control thread.
+ * @trouble: gets what could not be read
+ * Returns its MTU in bytes, 0 while it is away or cannot be read.
+ */
+uint32_t wan_look(struct wan *wan, struct trouble *trouble);
 
 void wan_close(struct wan *wan);
 
