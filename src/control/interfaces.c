@@ -19,14 +19,15 @@ static bool look(struct interfaces *interfaces)
 	struct trouble trouble = {0};
 	struct link_state tunnel;
 	uint32_t wan_mtu;
-	int error = link_read(side->settings.tun->name, &tunnel);
+	int error = link_read_index(side->settings.tun->ifindex, &tunnel);
 
-	if (error == 0 && tunnel.ifindex != side->settings.tun->ifindex)
+	if (error == 0 && tunnel.ifindex == 0)
 		return false;
 	wan_mtu = wan_look(&interfaces->wan, &trouble);
 	if (error < 0) {
-		trouble_note(&trouble, "read the state of", side->settings.tun->name, error);
+		trouble_note(&trouble, "read the state of", side->name, error);
 	} else {
+		tunnel_side_follow_name(side, tunnel.name);
 		if (wan_mtu > 0)
 			tunnel_side_follow_mtu(side, wan_mtu, tunnel.mtu, &trouble);
 		tunnel_side_follow(side, &tunnel, &trouble);

@@ -3,7 +3,8 @@
  *
  * Theory of operation. The kernel's word of a change is only a reason to look at both again, so one
  * that is lost or repeated does no harm. A look that fails is repeated (retry.h), for word of what
- * it missed may never come again.
+ * it missed may never come again. The tunnel interface is followed by its ifindex: somebody who
+ * renames it takes nothing away.
  */
 #ifndef UDP_ENCAP_TUN_INTERFACES_H
 #define UDP_ENCAP_TUN_INTERFACES_H

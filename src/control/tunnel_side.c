@@ -7,6 +7,7 @@
 #include "packet/encapsulate.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 enum {
 	/*
@@ -21,7 +22,7 @@ enum {
 
 static const char *name_of(const struct tunnel_side *side)
 {
-	return side->settings.tun->name;
+	return side->name;
 }
 
 static void set_queue_length(const struct tun_interface *tun)
@@ -75,6 +76,7 @@ static bool give_address(struct tunnel_side *side)
 bool tunnel_side_set_up(struct tunnel_side *side, const struct tunnel_side_settings *settings)
 {
 	side->settings = *settings;
+	snprintf(side->name, sizeof(side->name), "%s", settings->tun->name);
 	set_queue_length(settings->tun);
 	set_sysctls(name_of(side));
 	return give_address(side);
@@ -153,7 +155,7 @@ static bool is_pool(const struct tunnel_side *side, const struct ip_prefix *pref
 	       own_addresses_equal(&side->excluded, excluded);
 }
 
-/* Sets a pool. Returns false, with everything as before, after an error was logged. */
+/* Sets a pool. Returns false, with everything as before, when there is no memory for it. */
 static bool set_pool(const struct tunnel_side *side, const struct ip_prefix *prefix,
 		     const struct own_addresses *excluded)
 {
@@ -301,6 +303,14 @@ static void follow_addresses(struct tunnel_side *side, bool is_up, struct troubl
 	publish_address(side, trouble);
 	follow_route(side, &addresses, is_up, trouble);
 	link_free_addresses(&addresses);
+}
+
+void tunnel_side_follow_name(struct tunnel_side *side, const char *name)
+{
+	if (strcmp(side->name, name) == 0)
+		return;
+	log_info("tunnel interface %s is called %s from here on", side->name, name);
+	snprintf(side->name, sizeof(side->name), "%s", name);
 }
 
 void tunnel_side_follow_mtu(struct tunnel_side *side, uint32_t wan_mtu, uint32_t tunnel_mtu,

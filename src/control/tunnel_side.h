@@ -33,6 +33,7 @@ struct tunnel_side_settings {
 
 struct tunnel_side {
 	struct tunnel_side_settings settings;
+	char name[IFNAMSIZ];           /* as the interface is called now */
 	struct ip_prefix own;          /* the tunnel's own address, all zero: none */
 	struct ip_prefix pool;         /* where tunnel addresses come from, all zero: nowhere yet */
 	struct own_addresses excluded; /* from that pool */
@@ -47,6 +48,9 @@ struct tunnel_side {
 
 /** Sets the interface up. Main thread. Returns false after an error was logged. */
 bool tunnel_side_set_up(struct tunnel_side *side, const struct tunnel_side_settings *settings);
+
+/** Says that somebody renamed the interface, if so. @name: as it is called now */
+void tunnel_side_follow_name(struct tunnel_side *side, const char *name);
 
 /**
  * Sets the interface's MTU as that of the bound device wants it. Control thread.

@@ -121,6 +121,7 @@ static void goes_away(struct wan *wan)
 		log_warning("%s is gone: waiting for it to come back",
 			    wan->settings.sockets.device);
 	wan->is_gone = true;
+	wan->condition = (struct wan_condition){0};
 	stop_retrying(wan);
 }
 
@@ -140,6 +141,27 @@ static void comes_back(struct wan *wan, const struct link_state *state)
 	wan->is_gone = false;
 }
 
+/* A device that cannot carry is worth a line, and a second one when it can. */
+static void follow_condition(struct wan *wan, const struct link_state *state,
+			     struct trouble *trouble)
+{
+	const char *name = wan->settings.sockets.device;
+	struct link_state master = {0};
+	struct wan_condition now;
+	int error = state->master != 0 ? link_read_index(state->master, &master) : 0;
+
+	if (error < 0) {
+		trouble_note(trouble, "read the state of the interface above", name, error);
+		return;
+	}
+	/* it went in this moment, and there will be word of that */
+	if (state->master != 0 && master.ifindex == 0)
+		return;
+	now = wan_condition_of(state, master.name);
+	wan_condition_tell(name, &wan->condition, &now);
+	wan->condition = now;
+}
+
 uint32_t wan_look(struct wan *wan, struct trouble *trouble)
 {
 	const char *name = wan->settings.sockets.device;
@@ -155,6 +177,7 @@ uint32_t wan_look(struct wan *wan, struct trouble *trouble)
 		return 0;
 	}
 	comes_back(wan, &state);
+	follow_condition(wan, &state, trouble);
 	return state.mtu;
 }
 

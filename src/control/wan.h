@@ -4,7 +4,8 @@
  * Theory of operation. Sockets on a device that is gone stay useless when it comes back: all
  * workers get new ones, through their rings. A device of the same ifindex is the one that the
  * sockets are bound to, renamed or moved to another namespace, and back. What cannot be opened is
- * tried again after a while.
+ * tried again after a while. What keeps a device that is there from carrying is said once
+ * (wan_condition.h); the sockets stay, and carry when it is over.
  */
 #ifndef UDP_ENCAP_TUN_WAN_H
 #define UDP_ENCAP_TUN_WAN_H
@@ -12,6 +13,7 @@
 #include "base/event_loop.h"
 #include "control/expiry.h"
 #include "control/retry.h"
+#include "control/wan_condition.h"
 #include "exchange/exchange.h"
 #include "io/udp_socket.h"
 #include "link/link.h"
@@ -29,7 +31,8 @@ struct wan {
 	struct event_timer retry;
 	event_handler *look_again; /* when the timer is due */
 	void *look_again_state;
-	unsigned ifindex; /* of the device that the sockets are bound to now */
+	unsigned ifindex;               /* of the device that the sockets are bound to now */
+	struct wan_condition condition; /* as it was told last */
 	bool is_gone;
 	bool is_retrying; /* sockets could not be opened, and that was logged */
 };

@@ -276,8 +276,8 @@ static int run(struct program *program)
 	outcome = control_run(program->control);
 	if (outcome == CONTROL_LOST_TUNNEL)
 		log_error(
-			"tunnel interface %s was deleted: start the program again to have it made "
-			"anew",
+			"tunnel interface %s was deleted or moved to another namespace: start the "
+			"program again to have it made anew",
 			options->interface);
 	return outcome == CONTROL_WAS_STOPPED ? EXIT_CLEAN : EXIT_FAILED;
 }
