@@ -187,26 +187,23 @@ static void follow_pool(struct tunnel_side *side, const struct link_addresses *a
 						 ? &side->settings.peer_pool
 						 : &side->own;
 	struct own_addresses excluded;
-	bool is_set;
 
 	if (!own_addresses_collect(addresses, prefix, &excluded)) {
 		trouble_note(trouble, "find memory for the own addresses of", name_of(side),
 			     -ENOMEM);
 		return;
 	}
-	is_set = is_pool(side, prefix, &excluded);
-	if (!is_set && !set_pool(side, prefix, &excluded)) {
+	if (!is_pool(side, prefix, &excluded)) {
+		if (set_pool(side, prefix, &excluded)) {
+			own_addresses_free(&side->excluded);
+			side->pool = *prefix;
+			side->excluded = excluded;
+			return;
+		}
 		trouble_note(trouble, "find memory for the tunnel addresses of", name_of(side),
 			     -ENOMEM);
-		is_set = true; /* to what there is */
 	}
-	if (is_set) {
-		own_addresses_free(&excluded);
-		return;
-	}
-	own_addresses_free(&side->excluded);
-	side->pool = *prefix;
-	side->excluded = excluded;
+	own_addresses_free(&excluded);
 }
 
 /* Somebody else's route to the pool is fine as long as it leads to the tunnel interface. */
