@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 
-/* The kernel goes on sending from a narrow address when a global one comes, for it lists it first. */
+/* The kernel goes on sending from a narrow address when a global one comes, for it lists it first.
+ */
 enum preference { IS_THERE = 1, IS_GLOBAL, HAS_ADDRESS_IN_USE, IS_IN_USE };
 
 static enum preference preference(const struct link_address *address,
