@@ -21,6 +21,10 @@
  * a newer one. When all numbers are used up they begin anew, and no packet grows any more that was
  * begun under the old ones.
  *
+ * An interface that does not take a super-packet gets its segments one by one, each as it came in:
+ * the data is where it was, and a single has a header of its own, cut from the packet's as
+ * tcp_gso_segment() would.
+ *
  * A batch refers to the payloads' memory, which must stay as it is until the packets were written.
  */
 #ifndef UDP_ENCAP_TUN_DECAPSULATE_H
@@ -93,6 +97,7 @@ struct inbound_packet {
 /** Packets on their way to the tunnel interface, in order. */
 struct inbound_batch {
 	bool with_vnet_header; /* as inbound_batch_init() was told */
+	bool is_coalescing;    /* as inbound_batch_coalesce() was told */
 	size_t packet_count;
 	size_t segment_count;
 	size_t origin_count;
@@ -101,6 +106,14 @@ struct inbound_batch {
 	struct inbound_numbered_origin origins[INBOUND_MAX_ORIGINS];
 	struct inbound_packet packets[INBOUND_MAX_PACKETS];
 	struct inbound_segment segments[INBOUND_MAX_SEGMENTS];
+};
+
+/** One segment of a packet, to be written as a packet of its own. */
+struct inbound_single {
+	uint16_t nth;     /* segment of the packet, from 0 on */
+	uint16_t segment; /* index of it in the batch */
+	/* virtio_net header, IPv4 header and TCP header as they are written */
+	uint8_t header[INBOUND_HEADER_SIZE];
 };
 
 /** Tells what a UDP payload is. */
@@ -115,6 +128,12 @@ void inbound_batch_init(struct inbound_batch *batch, bool with_vnet_header);
 
 /** Empties a batch. */
 void inbound_batch_clear(struct inbound_batch *batch);
+
+/**
+ * Says whether segments are put together from now on. With virtio_net headers they are, until this
+ * says otherwise; without, never. For an empty batch.
+ */
+void inbound_batch_coalesce(struct inbound_batch *batch, bool is_coalescing);
 
 /**
  * Gives an origin a number: the one that an equal origin has, if that is still remembered. To be
@@ -136,5 +155,24 @@ bool decapsulate(struct inbound_batch *batch, const uint8_t *payload, size_t len
  * Returns the number of entries used. Calling it again gives the same.
  */
 size_t inbound_packet_finish(struct inbound_batch *batch, size_t index, struct iovec *iov);
+
+/** Goes to the first segment of a packet. */
+void inbound_single_first(const struct inbound_batch *batch, size_t index,
+			  struct inbound_single *single);
+
+/** Goes to the packet's next segment. Returns false when there is none. */
+bool inbound_single_next(const struct inbound_batch *batch, size_t index,
+			 struct inbound_single *single);
+
+/**
+ * Builds the headers of a single, as its segment came in, and lists its pieces for writev(). For
+ * batches with virtio_net headers.
+ * @index: of the packet that the segment is in
+ * @with_checksum: with the whole TCP checksum, instead of leaving it to the kernel
+ * @iov: room for 2 entries
+ * Returns the number of entries used. Calling it again gives the same.
+ */
+size_t inbound_single_finish(const struct inbound_batch *batch, size_t index,
+			     struct inbound_single *single, bool with_checksum, struct iovec *iov);
 
 #endif

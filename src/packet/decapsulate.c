@@ -38,6 +38,7 @@ static void forget_origins(struct inbound_batch *batch)
 void inbound_batch_init(struct inbound_batch *batch, bool with_vnet_header)
 {
 	batch->with_vnet_header = with_vnet_header;
+	batch->is_coalescing = with_vnet_header;
 	forget_origins(batch);
 	inbound_batch_clear(batch);
 }
@@ -47,6 +48,11 @@ void inbound_batch_clear(struct inbound_batch *batch)
 	batch->packet_count = 0;
 	batch->segment_count = 0;
 	memset(batch->flows, 0, sizeof(batch->flows));
+}
+
+void inbound_batch_coalesce(struct inbound_batch *batch, bool is_coalescing)
+{
+	batch->is_coalescing = is_coalescing && batch->with_vnet_header;
 }
 
 /* Multiplicative hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4): the top
@@ -211,8 +217,7 @@ static void begin(struct inbound_batch *batch, struct inbound_packet *packet, co
 	packet->first_segment = add_data(batch, tcp + packet->tcp_header_size, data_length);
 	packet->last_segment = packet->first_segment;
 	packet->next_sequence = load_be32(tcp + TCP_SEQUENCE) + (uint32_t)data_length;
-	packet->is_open = batch->with_vnet_header &&
-			  stays_open(packet, tcp[TCP_FLAGS], data_length);
+	packet->is_open = batch->is_coalescing && stays_open(packet, tcp[TCP_FLAGS], data_length);
 	memcpy(packet->header + TCP_AT, tcp, packet->tcp_header_size);
 }
 
@@ -240,47 +245,53 @@ bool decapsulate(struct inbound_batch *batch, const uint8_t *payload, size_t len
 	return true;
 }
 
-static void complete_ipv4_header(struct inbound_packet *packet)
+/* @length: of the TCP header and its data, bytes */
+static void complete_ipv4_header(uint8_t *header, size_t length)
 {
-	uint8_t *ip = packet->header + IP_AT;
-	uint32_t total = IPV4_HEADER_SIZE + packet->tcp_header_size + packet->data_length;
-
+	uint8_t *ip = header + IP_AT;
 	uint64_t sum = 0;
 
-	store_be16(ip + IPV4_TOTAL_LENGTH, (uint16_t)total);
+	store_be16(ip + IPV4_TOTAL_LENGTH, (uint16_t)(IPV4_HEADER_SIZE + length));
 	store_u16(ip + IPV4_CHECKSUM, 0);
 	for (size_t at = 0; at < IPV4_HEADER_SIZE; at += sizeof(uint32_t))
 		sum += load_u32(ip + at);
 	store_u16(ip + IPV4_CHECKSUM, (uint16_t)~checksum_fold(sum));
 }
 
-/* The kernel completes the checksum: it starts from the pseudo-header's sum (virtio 1.2, 5.1.6). */
-static void build_vnet_header(struct inbound_packet *packet)
+/* The kernel completes the checksum: it starts from the pseudo-header's sum (virtio 1.2, 5.1.6).
+ * @gso_size: data in each segment, 0: there is one */
+static void build_vnet_header(uint8_t *header, size_t tcp_header_size, uint16_t gso_size)
 {
 	struct virtio_net_hdr vnet = {
 		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
 		.gso_type = VIRTIO_NET_HDR_GSO_NONE,
-		.hdr_len = (uint16_t)(IPV4_HEADER_SIZE + packet->tcp_header_size),
+		.hdr_len = (uint16_t)(IPV4_HEADER_SIZE + tcp_header_size),
 		.csum_start = IPV4_HEADER_SIZE,
 		.csum_offset = TCP_CHECKSUM,
 	};
 
-	if (packet->segments > 1) {
+	if (gso_size > 0) {
 		vnet.gso_type = VIRTIO_NET_HDR_GSO_TCPV4;
-		vnet.gso_size = packet->segment_data;
-		if (packet->header[TCP_AT + TCP_FLAGS] & TCP_CWR)
+		vnet.gso_size = gso_size;
+		if (header[TCP_AT + TCP_FLAGS] & TCP_CWR)
 			vnet.gso_type |= VIRTIO_NET_HDR_GSO_ECN;
 	}
-	memcpy(packet->header, &vnet, sizeof(vnet));
+	memcpy(header, &vnet, sizeof(vnet));
 }
 
-static uint16_t full_checksum(const struct inbound_batch *batch,
-			      const struct inbound_packet *packet, uint64_t sum)
+/* @length: of the TCP header and its data, bytes */
+static uint64_t pseudo_header_sum(const uint8_t *header, size_t length)
 {
-	const struct inbound_segment *segment = &batch->segments[packet->first_segment];
+	return checksum_tcp_pseudo_header(load_u32(header + IP_AT + IPV4_SOURCE),
+					  load_u32(header + IP_AT + IPV4_DESTINATION),
+					  (uint32_t)length);
+}
 
-	sum = checksum_add(sum, packet->header + TCP_AT, packet->tcp_header_size);
-	/* without a vnet header nothing is coalesced: the packet has one segment */
+/* Over one segment; the field itself is zero. @sum: the pseudo-header's */
+static uint16_t full_checksum(const uint8_t *header, size_t tcp_header_size,
+			      const struct inbound_segment *segment, uint64_t sum)
+{
+	sum = checksum_add(sum, header + TCP_AT, tcp_header_size);
 	return (uint16_t)~checksum_fold(checksum_add(sum, segment->data, segment->length));
 }
 
@@ -299,21 +310,22 @@ size_t inbound_packet_finish(struct inbound_batch *batch, size_t index, struct i
 {
 	struct inbound_packet *packet = &batch->packets[index];
 	uint8_t *check = packet->header + TCP_AT + TCP_CHECKSUM;
-	uint64_t pseudo =
-		checksum_tcp_pseudo_header(load_u32(packet->header + IP_AT + IPV4_SOURCE),
-					   load_u32(packet->header + IP_AT + IPV4_DESTINATION),
-					   packet->tcp_header_size + packet->data_length);
+	size_t length = packet->tcp_header_size + packet->data_length;
+	uint64_t pseudo = pseudo_header_sum(packet->header, length);
 	size_t skipped = batch->with_vnet_header ? 0 : VNET_HEADER_SIZE;
 	size_t segment = packet->first_segment;
 	size_t count = 1;
 
-	complete_ipv4_header(packet);
+	complete_ipv4_header(packet->header, length);
 	store_u16(check, 0);
 	if (batch->with_vnet_header) {
-		build_vnet_header(packet);
+		build_vnet_header(packet->header, packet->tcp_header_size,
+				  packet->segments > 1 ? packet->segment_data : 0);
 		store_u16(check, checksum_fold(pseudo));
 	} else {
-		store_u16(check, full_checksum(batch, packet, pseudo));
+		/* nothing is coalesced: the packet has one segment */
+		store_u16(check, full_checksum(packet->header, packet->tcp_header_size,
+					       &batch->segments[segment], pseudo));
 	}
 	iov[0].iov_base = packet->header + skipped;
 	iov[0].iov_len = (size_t)TCP_AT + packet->tcp_header_size - skipped;
@@ -325,4 +337,67 @@ size_t inbound_packet_finish(struct inbound_batch *batch, size_t index, struct i
 		segment = batch->segments[segment].next;
 	}
 	return count;
+}
+
+void inbound_single_first(const struct inbound_batch *batch, size_t index,
+			  struct inbound_single *single)
+{
+	single->nth = 0;
+	single->segment = batch->packets[index].first_segment;
+}
+
+bool inbound_single_next(const struct inbound_batch *batch, size_t index,
+			 struct inbound_single *single)
+{
+	if (single->nth + 1 >= batch->packets[index].segments)
+		return false;
+	single->nth++;
+	single->segment = batch->segments[single->segment].next;
+	return true;
+}
+
+/* What join() put together comes apart: FIN and PSH were the last segment's, CWR the first one's.
+ */
+static uint8_t single_flags(const struct inbound_packet *packet, size_t nth)
+{
+	uint8_t flags = packet->header[TCP_AT + TCP_FLAGS];
+
+	if (nth + 1 < packet->segments)
+		flags &= (uint8_t) ~(TCP_FIN | TCP_PSH);
+	if (nth > 0)
+		flags &= (uint8_t)~TCP_CWR;
+	return flags;
+}
+
+size_t inbound_single_finish(const struct inbound_batch *batch, size_t index,
+			     struct inbound_single *single, bool with_checksum, struct iovec *iov)
+{
+	const struct inbound_packet *packet = &batch->packets[index];
+	const struct inbound_segment *segment = &batch->segments[single->segment];
+	size_t length = (size_t)packet->tcp_header_size + segment->length;
+	uint8_t *header = single->header;
+	uint8_t *tcp = header + TCP_AT;
+	uint64_t pseudo;
+
+	memcpy(header + IP_AT, packet->header + IP_AT, IPV4_HEADER_SIZE + packet->tcp_header_size);
+	/* all segments but the last have the first one's size */
+	store_be32(tcp + TCP_SEQUENCE,
+		   load_be32(tcp + TCP_SEQUENCE) + (uint32_t)single->nth * packet->segment_data);
+	tcp[TCP_FLAGS] = single_flags(packet, single->nth);
+	complete_ipv4_header(header, length);
+	pseudo = pseudo_header_sum(header, length);
+	store_u16(tcp + TCP_CHECKSUM, 0);
+	if (with_checksum) {
+		memset(header, 0, VNET_HEADER_SIZE);
+		store_u16(tcp + TCP_CHECKSUM,
+			  full_checksum(header, packet->tcp_header_size, segment, pseudo));
+	} else {
+		build_vnet_header(header, packet->tcp_header_size, 0);
+		store_u16(tcp + TCP_CHECKSUM, checksum_fold(pseudo));
+	}
+	iov[0].iov_base = header;
+	iov[0].iov_len = (size_t)TCP_AT + packet->tcp_header_size;
+	iov[1].iov_base = without_const(segment->data);
+	iov[1].iov_len = segment->length;
+	return segment->length > 0 ? 2 : 1;
 }

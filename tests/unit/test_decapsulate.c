@@ -641,6 +641,95 @@ static void nothing_joins_without_vnet_header(void **state)
 	assert_int_equal(PACKETS_OF({ACK, 100}, {ACK, 100}, {ACK, 100}), 3);
 }
 
+/* Without coalescing the kernel still completes checksums. */
+static void nothing_joins_while_it_is_switched_off(void **state)
+{
+	struct written written;
+
+	(void)state;
+	inbound_batch_coalesce(&batch, false);
+	assert_int_equal(PACKETS_OF({ACK, 100}, {ACK, 100}, {ACK, 100}), 3);
+	written = written_packet(1);
+	assert_vnet_header(&written, VIRTIO_NET_HDR_GSO_NONE, 0);
+	free(written.bytes);
+	inbound_batch_clear(&batch);
+	inbound_batch_coalesce(&batch, true);
+	assert_int_equal(PACKETS_OF({ACK, 100}, {ACK, 100}, {ACK, 100}), 1);
+
+	inbound_batch_init(&batch, false);
+	inbound_batch_coalesce(&batch, true);
+	assert_int_equal(PACKETS_OF({ACK, 100}, {ACK, 100}, {ACK, 100}), 3);
+}
+
+/* Singles */
+
+static struct written written_single(struct inbound_single *single, bool with_checksum)
+{
+	size_t count = inbound_single_finish(&batch, 0, single, with_checksum, pieces);
+	struct written written;
+
+	written.bytes = gather(pieces, count, &written.length);
+	written.ip = written.bytes + 10;
+	written.tcp = written.ip + 20;
+	written.tcp_length = written.length - 30;
+	return written;
+}
+
+/* Byte for byte what came in as segment `nth`, in either form. */
+static void assert_single(struct inbound_single *single, size_t nth)
+{
+	static const uint8_t nothing[10];
+	const struct ipv4_origin origin = any_origin();
+
+	for (int with_checksum = 0; with_checksum < 2; with_checksum++) {
+		struct written written = written_single(single, with_checksum);
+		size_t length = written.tcp_length;
+
+		assert_ipv4_header(&written, &origin);
+		if (with_checksum) {
+			assert_memory_equal(written.bytes, nothing, sizeof(nothing));
+		} else {
+			assert_vnet_header(&written, VIRTIO_NET_HDR_GSO_NONE, 0);
+			complete_checksum(&written);
+		}
+		assert_tcp_checksum(&written, &origin);
+		assert_same_segment(written.tcp, length, payloads[nth], length);
+		assert_int_equal(written.tcp[13], payloads[nth][13]);
+		free(written.bytes);
+	}
+}
+
+static void a_packet_comes_apart_into_what_came_in(void **state)
+{
+	/* the first one's CWR, the last one's FIN and PSH and its shorter data, in between nothing;
+	 * and packets of one segment, with all of them and with none */
+	static const struct {
+		struct step steps[5];
+		size_t segments;
+	} packets[] = {
+		{{{ACK | CWR | ECE, 900}, {ACK | ECE, 900}, {ACK | ECE | FIN | PSH, 1}}, 3},
+		{{{ACK, 100}, {ACK, 100}, {ACK, 100}, {ACK, 100}, {ACK | PSH, 100}}, 5},
+		{{{ACK | CWR | PSH | FIN, 77}}, 1},
+		{{{SYN, 0}}, 1},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(packets) / sizeof(packets[0]); i++) {
+		struct inbound_single single;
+		size_t nth = 0;
+
+		payload_count = 0;
+		assert_int_equal(packets_of_steps(packets[i].steps, packets[i].segments), 1);
+		inbound_single_first(&batch, 0, &single);
+		do
+			assert_single(&single, nth++);
+		while (inbound_single_next(&batch, 0, &single));
+		assert_int_equal(nth, packets[i].segments);
+		assert_false(inbound_single_next(&batch, 0, &single));
+		finish(state);
+	}
+}
+
 static void at_most_so_many_segments(void **state)
 {
 	struct pair pair = joining_pair(__func__);
@@ -1087,6 +1176,10 @@ int main(void)
 						start, finish),
 		cmocka_unit_test_setup_teardown(what_ends_a_packet, start, finish),
 		cmocka_unit_test_setup_teardown(nothing_joins_without_vnet_header, start, finish),
+		cmocka_unit_test_setup_teardown(nothing_joins_while_it_is_switched_off, start,
+						finish),
+		cmocka_unit_test_setup_teardown(a_packet_comes_apart_into_what_came_in, start,
+						finish),
 		cmocka_unit_test_setup_teardown(at_most_so_many_segments, start, finish),
 		cmocka_unit_test_setup_teardown(at_most_65535_bytes, start, finish),
 		cmocka_unit_test_setup_teardown(options_count_towards_the_size, start, finish),

@@ -50,6 +50,9 @@ static struct {
 	struct datagram wire[MAX_WIRE];
 	size_t wire_count;
 	size_t written; /* packets given to the receiving interface */
+	/* the receiving interface refuses packets of several segments; in the end all that the
+	 * kernel would have to complete too */
+	bool is_refusing;
 	uint8_t noise[65536 * 2];
 } scene;
 
@@ -319,7 +322,10 @@ static void take_written_packet(uint8_t *bytes, size_t length)
 	assert_in_range(length, vnet_size + 40, vnet_size + 65535);
 	assert_int_equal(slow_sum(0, ip, 20), 0xffff);
 	assert_int_equal(ip[2] * 256 + ip[3], ip_length);
-	if (scene.inbound.with_vnet_header) {
+	if (scene.inbound.with_vnet_header && bytes[0] == 0) {
+		for (size_t at = 0; at < vnet_size; at++)
+			assert_int_equal(bytes[at], 0); /* nothing is left to the kernel */
+	} else if (scene.inbound.with_vnet_header) {
 		size_t start = native16(bytes + 6);
 		uint8_t *field = ip + start + native16(bytes + 8);
 		uint16_t sum = slow_sum(0, ip + start, ip_length - start);
@@ -341,15 +347,52 @@ static void take_written_packet(uint8_t *bytes, size_t length)
 	scene.written++;
 }
 
+/* Writes a packet's segments one by one, the way in which they were refused before. */
+static void write_singles(size_t index)
+{
+	struct inbound_single single;
+
+	inbound_single_first(&scene.inbound, index, &single);
+	do {
+		bool with_checksum = scene.written % 3 == 0;
+		size_t length, count;
+		uint8_t *bytes;
+
+		memset(single.header, 0xa5, sizeof(single.header));
+		(void)inbound_single_finish(&scene.inbound, index, &single, !with_checksum,
+					    scene.pieces);
+		count = inbound_single_finish(&scene.inbound, index, &single, with_checksum,
+					      scene.pieces);
+		assert_in_range(count, 1, 2);
+		bytes = gather(scene.pieces, count, &length);
+		assert_int_equal(bytes[0], with_checksum ? 0 : VIRTIO_NET_HDR_F_NEEDS_CSUM);
+		assert_int_equal(bytes[1], VIRTIO_NET_HDR_GSO_NONE);
+		take_written_packet(bytes, length);
+		free(bytes);
+	} while (inbound_single_next(&scene.inbound, index, &single));
+}
+
+static void write_whole(size_t index)
+{
+	size_t count = inbound_packet_finish(&scene.inbound, index, scene.pieces);
+	size_t length;
+	uint8_t *bytes = gather(scene.pieces, count, &length);
+
+	take_written_packet(bytes, length);
+	free(bytes);
+}
+
 static void write_batch(void)
 {
 	for (size_t i = 0; i < scene.inbound.packet_count; i++) {
-		size_t count = inbound_packet_finish(&scene.inbound, i, scene.pieces);
-		size_t length;
-		uint8_t *bytes = gather(scene.pieces, count, &length);
-
-		take_written_packet(bytes, length);
-		free(bytes);
+		if (scene.is_refusing) {
+			/* as a worker does it: the whole packet was tried, or it was not */
+			if (i % 2 == 0)
+				(void)inbound_packet_finish(&scene.inbound, i, scene.pieces);
+			write_singles(i);
+		} else {
+			write_whole(i);
+		}
 	}
 	inbound_batch_clear(&scene.inbound);
 }
@@ -420,7 +463,7 @@ static void round_trips(struct dice *dice, size_t max_message_segments, bool wit
 		clean_up();
 	}
 	/* the coalescing that this is about did take place, or did not */
-	if (with_vnet_header)
+	if (with_vnet_header && !scene.is_refusing)
 		assert_true(scene.written < segments / 2);
 	else
 		assert_int_equal(scene.written, segments);
@@ -467,6 +510,17 @@ static void with_odd_message_limits(void **state)
 		round_trips(&dice, limit, true, 2);
 }
 
+/* What was coalesced comes apart again, into exactly what came in. */
+static void segment_by_segment(void **state)
+{
+	struct dice dice = dice_for(__func__);
+
+	(void)state;
+	scene.is_refusing = true;
+	round_trips(&dice, 64, true, 30);
+	scene.is_refusing = false;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -475,6 +529,7 @@ int main(void)
 		cmocka_unit_test(with_coalescing_only),
 		cmocka_unit_test(without_offloads),
 		cmocka_unit_test(with_odd_message_limits),
+		cmocka_unit_test(segment_by_segment),
 	};
 
 	return report_seed(cmocka_run_group_tests_name("round trip", tests, NULL, NULL));
