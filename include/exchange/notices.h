@@ -26,12 +26,14 @@ enum notice {
 	NOTICE_TUNNEL_GONE = 1 << 4,  /* the tunnel interface was deleted */
 	/* a packet's source is not the tunnel's address */
 	NOTICE_FOREIGN_SOURCE = 1 << 5,
+	NOTICE_COALESCING_GIVEN_UP = 1 << 6, /* the tunnel interface refuses coalesced packets */
 };
 
 struct notices {
 	_Atomic uint32_t raised;
-	_Atomic int gso_error; /* errno of the message that made a worker give up GSO */
-	int event;             /* eventfd of the control thread */
+	_Atomic int gso_error;        /* errno of the message that made a worker give up GSO */
+	_Atomic int coalescing_error; /* errno that it refuses them with */
+	int event;                    /* eventfd of the control thread */
 	/* of NOTICE_FOREIGN_SOURCE, the last one, network byte order; 0: none since it was taken */
 	_Atomic uint32_t foreign_source;
 };

@@ -102,6 +102,20 @@ static void tell_foreign_source(struct warnings *warnings)
 	keep_quiet_about_foreign_sources(warnings);
 }
 
+/* Each worker finds out by itself, and finds out again each minute; the notice stays up. */
+static void tell_coalescing(struct warnings *warnings)
+{
+	int error = atomic_load_explicit(&warnings->settings.notices->coalescing_error,
+					 memory_order_relaxed);
+
+	if (warnings->is_coalescing_told)
+		return;
+	warnings->is_coalescing_told = true;
+	log_warning("the kernel refuses coalesced packets on %s (%s): written one by one, slower, "
+		    "not less; tried again each minute",
+		    warnings->settings.tunnel, strerror(error));
+}
+
 static void answer(void *state)
 {
 	struct warnings *warnings = state;
@@ -123,6 +137,8 @@ static void answer(void *state)
 	}
 	if ((raised & NOTICE_FOREIGN_SOURCE) && !event_timer_is_started(&warnings->foreign_quiet))
 		tell_foreign_source(warnings);
+	if (raised & NOTICE_COALESCING_GIVEN_UP)
+		tell_coalescing(warnings);
 	if ((raised & NOTICE_SPARES_LOW) && !event_timer_is_started(&warnings->spares_quiet))
 		look_for_spares(warnings);
 	if ((raised & NOTICE_PEER_REFUSED) && !event_timer_is_started(&warnings->refusals_quiet))

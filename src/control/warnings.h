@@ -2,7 +2,7 @@
  * Answers to the workers' notices: lines in the log, spare addresses, the list of newcomers.
  *
  * Theory of operation. A notice that stays up is not raised again, so how long it is left up is the
- * rate limit of what it is about: a timer lowers it.
+ * rate limit of what it is about: a timer lowers it, or nobody where one line is enough.
  */
 #ifndef UDP_ENCAP_TUN_WARNINGS_H
 #define UDP_ENCAP_TUN_WARNINGS_H
@@ -30,6 +30,7 @@ struct warnings {
 	struct event_timer refusals_quiet;
 	struct event_timer spares_quiet;
 	struct event_timer foreign_quiet;
+	bool is_coalescing_told;
 	uint64_t refusals_told; /* as many were in the log lines so far */
 };
 

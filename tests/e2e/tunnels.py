@@ -93,10 +93,15 @@ def make_tunnelled_pair(
     options: Sequence[object] = (),
     endpoint_options: Sequence[object] = (),
     server_options: Sequence[object] = (),
+    both: dict[str, object] | None = None,
 ) -> TunnelledPair:
-    """The program on both hosts of a scene; `options` are for both ends."""
-    listener = start_server(start, scene.server, options=(*options, *server_options))
+    """The program on both hosts of a scene; `options` are for both ends, and so is `both`, other
+    arguments of lab.Tunnel."""
+    listener = start_server(
+        start, scene.server, options=(*options, *server_options), **(both or {})
+    )
     endpoint = start_endpoint(
-        start, scene.client, scene.server_address, options=(*options, *endpoint_options)
+        start, scene.client, scene.server_address, options=(*options, *endpoint_options),
+        **(both or {}),
     )
     return TunnelledPair(scene, endpoint, listener)

@@ -54,21 +54,23 @@ static void a_notice_wakes_once(void **state)
 
 static void notices_are_apart(void **state)
 {
-	static const enum notice all[] = {NOTICE_PEER_REFUSED, NOTICE_SPARES_LOW, NOTICE_NEWCOMER,
-					  NOTICE_GSO_GIVEN_UP, NOTICE_TUNNEL_GONE};
+	static const enum notice all[] = {NOTICE_PEER_REFUSED, NOTICE_SPARES_LOW,
+					  NOTICE_NEWCOMER,     NOTICE_GSO_GIVEN_UP,
+					  NOTICE_TUNNEL_GONE,  NOTICE_COALESCING_GIVEN_UP};
 	uint32_t raised = 0;
 
 	(void)state;
-	for (size_t i = 0; i < 5; i++) {
+	for (size_t i = 0; i < 6; i++) {
 		assert_int_equal(raised & all[i], 0);
 		notices_raise(&notices, all[i]);
 		raised |= (uint32_t)all[i];
 		assert_int_equal(notices_raised(&notices), raised);
 	}
-	assert_int_equal(wake_ups(), 5);
+	assert_int_equal(wake_ups(), 6);
 	notices_lower(&notices, NOTICE_NEWCOMER | NOTICE_TUNNEL_GONE);
-	assert_int_equal(notices_raised(&notices),
-			 NOTICE_PEER_REFUSED | NOTICE_SPARES_LOW | NOTICE_GSO_GIVEN_UP);
+	assert_int_equal(notices_raised(&notices), NOTICE_PEER_REFUSED | NOTICE_SPARES_LOW |
+							   NOTICE_GSO_GIVEN_UP |
+							   NOTICE_COALESCING_GIVEN_UP);
 }
 
 enum {
