@@ -10,8 +10,10 @@
  * Bulk: super-packets and coalesced messages as large as the kernel makes them, one flow, 1,428
  * bytes of data and time stamps in each segment. Small: one byte of data, each packet of another
  * flow and peer than the one before. The same packets are taken again in each batch, so their
- * headers are in the cache, as they are when a worker has just read them.
+ * headers are in the cache, as they are when a worker has just read them. Checked: packets of one
+ * full segment each, whose TCP checksum the kernel does not vouch for.
  */
+#include "packet/checksum.h"
 #include "packet/decapsulate.h"
 #include "packet/encapsulate.h"
 #include "stopwatch.h"
@@ -59,7 +61,8 @@ struct batch {
 	struct unit units[SMALL_PACKETS];
 };
 
-static struct batch super_packets, small_packets, coalesced_messages, small_messages;
+static struct batch super_packets, small_packets, checked_packets, coalesced_messages,
+	small_messages;
 static struct outbound_batch outbound;
 static struct inbound_batch inbound;
 
@@ -140,6 +143,11 @@ __attribute__((noinline)) static void encapsulate_small(size_t segments)
 	encapsulate_batches(&small_packets, segments);
 }
 
+__attribute__((noinline)) static void encapsulate_checked(size_t segments)
+{
+	encapsulate_batches(&checked_packets, segments);
+}
+
 __attribute__((noinline)) static void decapsulate_bulk(size_t segments)
 {
 	decapsulate_batches(&coalesced_messages, segments);
@@ -154,9 +162,8 @@ static const struct transform_case {
 	const char *name;
 	void (*run)(size_t segments);
 } cases[] = {
-	{"encapsulate_bulk", encapsulate_bulk},
-	{"encapsulate_small", encapsulate_small},
-	{"decapsulate_bulk", decapsulate_bulk},
+	{"encapsulate_bulk", encapsulate_bulk},       {"encapsulate_small", encapsulate_small},
+	{"encapsulate_checked", encapsulate_checked}, {"decapsulate_bulk", decapsulate_bulk},
 	{"decapsulate_small", decapsulate_small},
 };
 
@@ -190,7 +197,9 @@ static void add_packet(struct batch *batch, size_t flow, size_t data_length, uin
 {
 	struct unit *unit = &batch->units[batch->count++];
 	size_t length = IPV4_HEADER_SIZE + TCP_HEADER_SIZE + data_length;
-	const struct virtio_net_hdr vnet = {.gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .gso_size = MSS};
+	const struct virtio_net_hdr vnet = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+					    .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+					    .gso_size = MSS};
 	uint8_t *bytes = make_room();
 	uint8_t *ip = bytes + VNET_HEADER_SIZE;
 
@@ -212,6 +221,24 @@ static void add_packet(struct batch *batch, size_t flow, size_t data_length, uin
 					  .port = htons((uint16_t)(40000 + flow))},
 			  .source = ip_address_from_ipv4(htonl(0xc6336401))},
 	};
+}
+
+/* One segment with the checksum that it has to have, for which nobody vouches. */
+static void add_checked_packet(struct batch *batch, size_t data_length)
+{
+	const struct virtio_net_hdr vnet = {.gso_type = VIRTIO_NET_HDR_GSO_NONE};
+	uint32_t tcp_length = (uint32_t)(TCP_HEADER_SIZE + data_length);
+	uint8_t *bytes, *ip, *tcp;
+	uint64_t sum;
+
+	add_packet(batch, 0, data_length, 0);
+	bytes = batch->units[batch->count - 1].bytes;
+	memcpy(bytes, &vnet, sizeof(vnet));
+	ip = bytes + VNET_HEADER_SIZE;
+	tcp = ip + IPV4_HEADER_SIZE;
+	sum = checksum_tcp_pseudo_header(load_u32(ip + IPV4_SOURCE),
+					 load_u32(ip + IPV4_DESTINATION), tcp_length);
+	store_u16(tcp + TCP_CHECKSUM, (uint16_t)~checksum_fold(checksum_add(sum, tcp, tcp_length)));
 }
 
 /* A message of one flow with so many datagrams; the n-th one that is added follows the others. */
@@ -244,6 +271,7 @@ static void set_up(void)
 		add_message(&coalesced_messages, 0, COALESCED_SEGMENTS, SEGMENT_SIZE, 0);
 	for (size_t i = 0; i < SMALL_PACKETS; i++) {
 		add_packet(&small_packets, i % FLOWS, 1, TCP_PSH);
+		add_checked_packet(&checked_packets, MSS);
 		add_message(&small_messages, i % FLOWS, 1, SMALL_SEGMENT_SIZE, TCP_PSH);
 	}
 	outbound_batch_clear(&outbound, MESSAGE_MAX_SEGMENTS);
@@ -252,8 +280,8 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-	struct batch *batches[] = {&super_packets, &small_packets, &coalesced_messages,
-				   &small_messages};
+	struct batch *batches[] = {&super_packets, &small_packets, &checked_packets,
+				   &coalesced_messages, &small_messages};
 
 	for (size_t i = 0; i < sizeof(batches) / sizeof(batches[0]); i++) {
 		for (size_t k = 0; k < batches[i]->count; k++)
@@ -307,8 +335,8 @@ static void run_once(const char *name, const char *count)
 		}
 	}
 	errx(2,
-	     "--once takes encapsulate_bulk, encapsulate_small, decapsulate_bulk or "
-	     "decapsulate_small, not '%s'",
+	     "--once takes encapsulate_bulk, encapsulate_small, encapsulate_checked, "
+	     "decapsulate_bulk or decapsulate_small, not '%s'",
 	     name);
 }
 

@@ -14,12 +14,13 @@ GROUP = "transforms"
 TIME, INSTRUCTIONS = "time", "instructions"
 PROGRAM = BUILD / "bench" / "transforms"
 CEILING = TREE / "scripts" / "instruction-ceiling"
-KINDS = ("encapsulate_bulk", "encapsulate_small", "decapsulate_bulk", "decapsulate_small")
+KINDS = ("encapsulate_bulk", "encapsulate_small", "encapsulate_checked", "decapsulate_bulk",
+         "decapsulate_small")
 TIMEOUT = 300
 
 
 def jobs(settings: Settings) -> list[Job]:
-    todo = [Job(GROUP, TIME, OWN, n, settings.rounds, 2.6,
+    todo = [Job(GROUP, TIME, OWN, n, settings.rounds, 3.3,
                 partial(measure, TIME, [PROGRAM, "--seconds", "0.2"]))
             for n in range(1, settings.rounds + 1)]
     return [*todo, Job(GROUP, INSTRUCTIONS, OWN, 1, 1, 2,

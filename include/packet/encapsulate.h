@@ -11,6 +11,13 @@
  * segments of a super-packet as well as runs of small packets. Only a message's last datagram may
  * be shorter. The order of segments is never changed.
  *
+ * The far end makes the TCP checksum anew (rule W5), so a segment that was damaged before it came
+ * to this machine would come out right. The virtio_net header says what the kernel knows of a
+ * checksum: it has yet to be completed (NEEDS_CSUM), so the segment is this machine's own, or comes
+ * from a neighbour in memory, or was put together of others that were right (a super-packet always
+ * is one of these); or somebody has verified it (DATA_VALID). Any other is verified here. Without a
+ * virtio_net header the kernel completes checksums and says nothing, so all are.
+ *
  * A batch refers to the packets' memory, which must stay as it is until the batch was sent.
  */
 #ifndef UDP_ENCAP_TUN_ENCAPSULATE_H
@@ -20,7 +27,7 @@
 #include "packet/headers.h"
 #include "packet/vnet_header.h"
 
-/** What a packet read from the tunnel interface is (rule T1). */
+/** What a packet read from the tunnel interface is (rules T1 and T7). */
 enum packet_verdict {
 	PACKET_IS_TCP,
 	PACKET_IS_NOT_IPV4,
@@ -29,6 +36,7 @@ enum packet_verdict {
 	PACKET_IS_FRAGMENT,
 	PACKET_HAS_BAD_LENGTH,
 	PACKET_HAS_BAD_TCP_HEADER,
+	PACKET_HAS_BAD_CHECKSUM, /* of TCP */
 };
 
 /** An accepted packet: one TCP segment or a super-packet of several. */
@@ -53,7 +61,7 @@ enum {
 };
 
 /**
- * Checks a packet against rule T1.
+ * Checks a packet against rules T1 and T7.
  * @bytes: what was read from the tunnel interface; must be writable
  * @length: how many bytes were
  * @with_vnet_header: a virtio_net header comes first; without one a packet is one segment

@@ -1,7 +1,27 @@
 /* Encapsulation: see encapsulate.h for the theory of operation. */
 #include "packet/encapsulate.h"
 
+#include "packet/checksum.h"
+
 #include <netinet/in.h>
+
+/* Rule T7: whether the kernel answers for the TCP checksum. Of a super-packet it makes those of the
+ * segments itself, whatever is in the field (tcp4_gso_segment(), Linux net/ipv4/tcp_offload.c). */
+static bool is_vouched_for(const struct virtio_net_hdr *vnet)
+{
+	return (vnet->flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID)) != 0 ||
+	       vnet->gso_type != VIRTIO_NET_HDR_GSO_NONE;
+}
+
+static bool has_right_checksum(const struct tunnel_packet *packet)
+{
+	const uint8_t *ip = packet->ip;
+	uint32_t length = packet->length - IPV4_HEADER_SIZE;
+	uint64_t sum = checksum_tcp_pseudo_header(load_u32(ip + IPV4_SOURCE),
+						  load_u32(ip + IPV4_DESTINATION), length);
+
+	return checksum_fold(checksum_add(sum, ip + IPV4_HEADER_SIZE, length)) == 0xffff;
+}
 
 /* The rest of rule T1 and the description, for plain IPv4 that carries TCP. */
 static enum packet_verdict parse_tcp(struct tunnel_packet *packet, uint16_t gso_size)
@@ -35,6 +55,7 @@ enum packet_verdict tunnel_packet_parse(uint8_t *bytes, size_t length, bool with
 					struct tunnel_packet *packet)
 {
 	struct virtio_net_hdr vnet = {.gso_type = VIRTIO_NET_HDR_GSO_NONE};
+	enum packet_verdict verdict;
 
 	if (with_vnet_header) {
 		if (length < VNET_HEADER_SIZE)
@@ -56,7 +77,10 @@ enum packet_verdict tunnel_packet_parse(uint8_t *bytes, size_t length, bool with
 		return PACKET_HAS_IP_OPTIONS;
 	if (load_be16(bytes + IPV4_FRAGMENT) & (IPV4_MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET))
 		return PACKET_IS_FRAGMENT;
-	return parse_tcp(packet, vnet.gso_type == VIRTIO_NET_HDR_GSO_NONE ? 0 : vnet.gso_size);
+	verdict = parse_tcp(packet, vnet.gso_type == VIRTIO_NET_HDR_GSO_NONE ? 0 : vnet.gso_size);
+	if (verdict == PACKET_IS_TCP && !is_vouched_for(&vnet) && !has_right_checksum(packet))
+		return PACKET_HAS_BAD_CHECKSUM;
+	return verdict;
 }
 
 uint32_t outbound_gso_max_size(uint32_t mtu)

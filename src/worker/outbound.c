@@ -13,6 +13,7 @@ static const enum counter verdict_counter[] = {
 	[PACKET_IS_FRAGMENT] = COUNTER_discard_out_fragment,
 	[PACKET_HAS_BAD_LENGTH] = COUNTER_discard_out_length,
 	[PACKET_HAS_BAD_TCP_HEADER] = COUNTER_discard_out_malformed_tcp,
+	[PACKET_HAS_BAD_CHECKSUM] = COUNTER_discard_out_bad_checksum,
 };
 
 static void count(struct outbound *outbound, enum counter counter, uint64_t amount)

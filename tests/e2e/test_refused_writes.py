@@ -9,7 +9,7 @@ import pytest
 
 import lab
 from datagrams import BareServer, a_segment
-from reference.packets import ACK, FIN, PSH
+from reference.packets import ACK, FIN, PSH, without_checksum
 from streams import Payload, transfer
 from tunnels import TunnelledPair
 from wiretap import written_to_tunnel
@@ -37,11 +37,6 @@ def a_run(first: int, segments: int = SEGMENTS) -> list[bytes]:
         )
         for n in range(segments)
     ]
-
-
-def without_checksum(segment: bytes) -> bytes:
-    """A segment but for what means nothing on the wire."""
-    return segment[:16] + segment[18:]
 
 
 def assert_arrives_singly(server: BareServer, run: list[bytes], needs_checksum: bool) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import lab
 from reference.packets import (
     Ipv4,
+    ones_complement_sum,
+    pseudo_header,
     segments_of,
     tcp_checksum_is_prepared,
     tcp_checksum_is_right,
@@ -35,6 +37,24 @@ def enlarge_buffers(endpoint: socket.socket) -> None:
     """Let a socket hold what a test sends in one go."""
     for option in (_SO_SNDBUFFORCE, _SO_RCVBUFFORCE):
         endpoint.setsockopt(socket.SOL_SOCKET, option, 64 << 20)
+
+
+def _is_tcp(packet: bytes) -> bool:
+    """Whether this is one whole TCP segment behind an IPv4 header without options."""
+    return (
+        len(packet) >= 40
+        and packet[0] == 0x45
+        and packet[9] == socket.IPPROTO_TCP
+        and int.from_bytes(packet[2:4], "big") == len(packet)
+        and not int.from_bytes(packet[6:8], "big") & 0x3FFF
+    )
+
+
+def _with_prepared_checksum(packet: bytes) -> bytes:
+    """The packet with its pseudo-header's sum where the checksum has to be."""
+    addresses = map(socket.inet_ntoa, (packet[12:16], packet[16:20]))
+    pseudo = pseudo_header(*addresses, socket.IPPROTO_TCP, len(packet) - 20)
+    return packet[:36] + ones_complement_sum(pseudo).to_bytes(2, "big") + packet[38:]
 
 
 @dataclass(frozen=True)
@@ -87,11 +107,17 @@ class Wiretap:
         self._socket.close()
 
     def send(self, packet: bytes, gso_size: int = 0) -> None:
-        """Put a packet on a TUN interface as it is; with gso_size, as a TCP super-packet."""
+        """Put a packet on a TUN interface; with gso_size, as a TCP super-packet.
+
+        TCP has its checksum prepared, for the kernel or the program to complete, as what the host's
+        own TCP sends has; what is no whole TCP segment stays as it is.
+        """
         flags = gso_type = header_length = checksum_start = checksum_offset = 0
+        if _is_tcp(packet):
+            packet = _with_prepared_checksum(packet)
+            flags, checksum_start, checksum_offset = _NEEDS_CSUM, 20, 16
         if gso_size:
-            flags, gso_type = _NEEDS_CSUM, _GSO_TCPV4
-            checksum_start, checksum_offset = 20, 16
+            gso_type = _GSO_TCPV4
             header_length = 20 + (packet[32] >> 4) * 4
             if packet[33] & 0x80:
                 gso_type |= _GSO_ECN

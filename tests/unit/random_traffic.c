@@ -228,6 +228,7 @@ uint8_t *make_ipv4(const struct tcp_packet *packet, size_t *length)
 uint8_t *make_read_packet(const struct tcp_packet *packet, uint16_t gso_size, size_t *length)
 {
 	struct virtio_net_hdr vnet = {
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
 		.gso_type = gso_size > 0 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_NONE,
 		.gso_size = gso_size,
 	};

@@ -102,7 +102,8 @@ uint8_t *make_ipv4(const struct tcp_packet *packet, size_t *length);
 
 /**
  * Writes what make_ipv4() does behind a virtio_net header, as a packet is read from the tunnel
- * interface. Returns a block of exactly that size, to be freed.
+ * interface; its checksum is the kernel's business. Returns a block of exactly that size, to be
+ * freed.
  * @gso_size: 0: none
  */
 uint8_t *make_read_packet(const struct tcp_packet *packet, uint16_t gso_size, size_t *length);

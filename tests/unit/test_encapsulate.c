@@ -190,25 +190,55 @@ static void encapsulate_all(struct source_packet *source)
 
 /* Rule T1 */
 
-static enum packet_verdict verdict_of(const uint8_t *bytes, size_t length)
+static enum packet_verdict verdict_behind(struct virtio_net_hdr vnet, const uint8_t *bytes,
+					  size_t length)
 {
-	uint8_t *copy = exact_copy(bytes, length);
+	struct iovec pieces[] = {{.iov_base = &vnet, .iov_len = sizeof(vnet)},
+				 {.iov_base = exact_copy(bytes, length), .iov_len = length}};
+	size_t read_length;
+	uint8_t *copy = gather(pieces, 2, &read_length);
 	struct tunnel_packet packet;
-	enum packet_verdict verdict = tunnel_packet_parse(copy, length, false, &packet);
+	enum packet_verdict verdict = tunnel_packet_parse(copy, read_length, true, &packet);
 
 	free(copy);
+	free(pieces[1].iov_base);
 	return verdict;
+}
+
+/* Its TCP checksum is the kernel's business. */
+static enum packet_verdict verdict_of(const uint8_t *bytes, size_t length)
+{
+	return verdict_behind((struct virtio_net_hdr){.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM}, bytes,
+			      length);
+}
+
+static uint32_t number_at(const uint8_t *at)
+{
+	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static void correct_tcp_checksum(uint8_t *bytes, size_t length)
+{
+	uint16_t sum;
+
+	bytes[36] = bytes[37] = 0;
+	sum = slow_tcp_sum(number_at(bytes + 12), number_at(bytes + 16), bytes + 20, length - 20);
+	bytes[36] = (uint8_t)((0xffff - sum) >> 8);
+	bytes[37] = (uint8_t)(0xffff - sum);
 }
 
 static uint8_t *valid_packet(const char *test, size_t *length)
 {
 	struct dice dice = dice_for(test);
 	struct tcp_packet fields = random_tcp_packet(&dice);
+	uint8_t *bytes;
 
 	fields.option_length = 12;
 	fields.data = noise;
 	fields.data_length = 100;
-	return make_ipv4(&fields, length);
+	bytes = make_ipv4(&fields, length);
+	correct_tcp_checksum(bytes, *length);
+	return bytes;
 }
 
 static void t1_accepts_tcp(void **state)
@@ -227,6 +257,7 @@ static void t1_accepts_tcp(void **state)
 		fields.data = noise;
 		fields.data_length = dice_below(&dice, 3000);
 		bytes = make_ipv4(&fields, &length);
+		correct_tcp_checksum(bytes, length);
 		assert_int_equal(tunnel_packet_parse(bytes, length, false, &packet), PACKET_IS_TCP);
 		assert_ptr_equal(packet.ip, bytes);
 		assert_int_equal(packet.tcp_header_size, 20 + fields.option_length);
@@ -244,6 +275,92 @@ static void t1_accepts_tcp(void **state)
 		assert_int_equal(tunnel_packet_segment_size(&packet), length - 20);
 		free(bytes);
 	}
+}
+
+/* Rule T7 */
+
+/* As one without a virtio_net header too, where nobody vouches for anything. */
+static enum packet_verdict verdict_of_unvouched(const uint8_t *bytes, size_t length)
+{
+	uint8_t *copy = exact_copy(bytes, length);
+	enum packet_verdict bare = tunnel_packet_parse(copy, length, false,
+						       &(struct tunnel_packet){.ip = NULL});
+
+	free(copy);
+	assert_int_equal(verdict_behind((struct virtio_net_hdr){.flags = 0}, bytes, length), bare);
+	return bare;
+}
+
+/* Any bit of what the checksum covers: addresses, TCP header, options, data. */
+static void t7_one_wrong_bit(void **state)
+{
+	size_t length;
+	uint8_t *bytes = valid_packet(__func__, &length);
+
+	(void)state;
+	assert_int_equal(verdict_of_unvouched(bytes, length), PACKET_IS_TCP);
+	for (size_t bit = (size_t)12 * 8; bit < length * 8; bit++) {
+		uint8_t wrong = (uint8_t)(1 << bit % 8);
+
+		/* the data offset has a verdict of its own */
+		if (bit / 8 == 32 && wrong >= 0x10)
+			continue;
+		bytes[bit / 8] ^= wrong;
+		assert_int_equal(verdict_of_unvouched(bytes, length), PACKET_HAS_BAD_CHECKSUM);
+		bytes[bit / 8] ^= wrong;
+	}
+	assert_int_equal(verdict_of_unvouched(bytes, length), PACKET_IS_TCP);
+	free(bytes);
+}
+
+/* A right one is never discarded, whatever its length. */
+static void t7_any_length(void **state)
+{
+	struct dice dice = dice_for(__func__);
+
+	(void)state;
+	for (size_t data_length = 0; data_length <= 65535 - 80;
+	     data_length += data_length < 3000 ? 1 : dice_between(&dice, 1, 4000)) {
+		struct tcp_packet fields = random_tcp_packet(&dice);
+		size_t length;
+		uint8_t *bytes;
+
+		fields.data = noise;
+		fields.data_length = data_length;
+		bytes = make_ipv4(&fields, &length);
+		correct_tcp_checksum(bytes, length);
+		assert_int_equal(verdict_of_unvouched(bytes, length), PACKET_IS_TCP);
+		bytes[length - 1] ^= 0x81;
+		assert_int_equal(verdict_of_unvouched(bytes, length), PACKET_HAS_BAD_CHECKSUM);
+		free(bytes);
+	}
+}
+
+/* The field of a checksum that has yet to be completed holds something else. */
+static void t7_what_the_kernel_vouches_for(void **state)
+{
+	static const struct virtio_net_hdr vouched[] = {
+		{.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 20, .csum_offset = 16},
+		{.flags = VIRTIO_NET_HDR_F_DATA_VALID},
+		{.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID},
+		{.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+		 .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+		 .gso_size = 50},
+		/* the kernel makes the segments' checksums without a look at this one */
+		{.gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .gso_size = 50},
+	};
+	size_t length;
+	uint8_t *bytes = valid_packet(__func__, &length);
+
+	(void)state;
+	bytes[length - 1] ^= 1;
+	assert_int_equal(verdict_of_unvouched(bytes, length), PACKET_HAS_BAD_CHECKSUM);
+	for (size_t i = 0; i < sizeof(vouched) / sizeof(vouched[0]); i++)
+		assert_int_equal(verdict_behind(vouched[i], bytes, length), PACKET_IS_TCP);
+	/* that RSC was counted is no word about a checksum */
+	assert_int_equal(verdict_behind((struct virtio_net_hdr){.flags = 0xfc}, bytes, length),
+			 PACKET_HAS_BAD_CHECKSUM);
+	free(bytes);
 }
 
 /* What T1 says is about what is behind the virtio_net header. */
@@ -976,6 +1093,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(t1_accepts_tcp, start),
+		cmocka_unit_test_setup(t7_one_wrong_bit, start),
+		cmocka_unit_test_setup(t7_any_length, start),
+		cmocka_unit_test_setup(t7_what_the_kernel_vouches_for, start),
 		cmocka_unit_test_setup(the_vnet_header_comes_first, start),
 		cmocka_unit_test_setup(a_vnet_header_cut_short, start),
 		cmocka_unit_test_setup(t1_version, start),

@@ -123,7 +123,8 @@ static struct scene *make_scene(int (*refusal)(const struct offer *offer))
 
 static void add_packet(struct scene *scene, size_t number, size_t data_length, bool has_local)
 {
-	const struct virtio_net_hdr vnet = {.gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+	const struct virtio_net_hdr vnet = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+					    .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
 					    .gso_size = SEGMENT_DATA};
 	uint8_t *ip = scene->packets[number] + VNET_HEADER_SIZE;
 	size_t length = IPV4_HEADER_SIZE + HEADER + data_length;
