@@ -21,7 +21,7 @@ from tunnels import (
 )
 
 NARROW = "169.254.7.7/16"
-LOOKED = "10.64.0.222/32"
+LOOKED = "10.64.0.33/32"
 
 
 def written_from_to(server: BareServer) -> tuple[str, str]:
