@@ -26,8 +26,7 @@
 
 typedef struct ev_loop event_loop;
 
-/** Called when a watch's descriptor is readable, or a timer is due. @state: as it was started with
- */
+/** Called when a watch's descriptor is ready, or a timer is due. @state: as it was started with */
 typedef void event_handler(void *state);
 
 /** Watches a descriptor. */
@@ -70,6 +69,10 @@ void event_loop_stop(event_loop *loop);
  */
 void event_watch_start(event_loop *loop, struct event_watch *watch, int fd,
 		       enum event_priority priority, event_handler *handler, void *state);
+
+/** The same whenever a descriptor can be written to, or is in error. */
+void event_watch_start_for_room(event_loop *loop, struct event_watch *watch, int fd,
+				enum event_priority priority, event_handler *handler, void *state);
 
 /** Stops a watch; one that is not started stays as it is. */
 void event_watch_stop(struct event_watch *watch);

@@ -5,6 +5,8 @@
 #ifndef UDP_ENCAP_TUN_LOG_H
 #define UDP_ENCAP_TUN_LOG_H
 
+#include "base/output.h"
+
 enum log_level {
 	LOG_LEVEL_ERROR,
 	LOG_LEVEL_WARNING,
@@ -14,6 +16,9 @@ enum log_level {
 
 /** Sets the level above which nothing is written; before the workers start. */
 void log_set_level(enum log_level level);
+
+/** Sets where lines go from now on; NULL: to standard error as it is. Main thread. */
+void log_set_output(struct output *output);
 
 /** The name of a level ("warning"). */
 const char *log_level_name(enum log_level level);

@@ -14,6 +14,7 @@
 #define UDP_ENCAP_TUN_CONTROL_H
 
 #include "cli/options.h"
+#include "control/outputs.h"
 #include "exchange/exchange.h"
 #include "io/tun_interface.h"
 #include "io/udp_socket.h"
@@ -32,6 +33,7 @@ enum control_outcome {
 /** What the control thread looks after; all of it outlives it. */
 struct control_settings {
 	const struct options *options;
+	struct outputs *outputs;
 	struct tun_interface *tun;
 	struct peers *peers;
 	struct exchange *exchange;

@@ -117,17 +117,33 @@ static void descriptor_is_ready(struct ev_loop *loop, ev_io *io, int events)
 	ev_break(loop, EVBREAK_ALL);
 }
 
+/* @events: EV_READ or EV_WRITE; the handler and its state are in the watch */
+static void start_watch(event_loop *loop, struct event_watch *watch, int fd, int events,
+			enum event_priority priority)
+{
+	watch->loop = loop;
+	ev_io_init(&watch->io, descriptor_is_ready, fd, events);
+	ev_set_priority(&watch->io, priority);
+	watch->io.data = watch;
+	ev_io_start(loop, &watch->io);
+}
+
 void event_watch_start(event_loop *loop, struct event_watch *watch, int fd,
 		       enum event_priority priority, event_handler *handler, void *state)
 {
 	event_watch_stop(watch);
 	watch->handler = handler;
 	watch->state = state;
-	watch->loop = loop;
-	ev_io_init(&watch->io, descriptor_is_ready, fd, EV_READ);
-	ev_set_priority(&watch->io, priority);
-	watch->io.data = watch;
-	ev_io_start(loop, &watch->io);
+	start_watch(loop, watch, fd, EV_READ, priority);
+}
+
+void event_watch_start_for_room(event_loop *loop, struct event_watch *watch, int fd,
+				enum event_priority priority, event_handler *handler, void *state)
+{
+	event_watch_stop(watch);
+	watch->handler = handler;
+	watch->state = state;
+	start_watch(loop, watch, fd, EV_WRITE, priority);
 }
 
 void event_watch_stop(struct event_watch *watch)

@@ -3,8 +3,21 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
+
+enum {
+	TEXT_SIZE = 512,
+	LINE_SIZE = TEXT_SIZE + 64, /* with what stands in front */
+};
 
 static enum log_level threshold = LOG_LEVEL_INFO;
+static struct output as_it_is = {.fd = STDERR_FILENO};
+static struct output *destination = &as_it_is;
+
+void log_set_output(struct output *output)
+{
+	destination = output != NULL ? output : &as_it_is;
+}
 
 void log_set_level(enum log_level level)
 {
@@ -27,10 +40,13 @@ const char *log_level_name(enum log_level level)
 __attribute__((format(printf, 2, 0))) static void write_line(enum log_level level,
 							     const char *format, va_list arguments)
 {
-	char text[512];
+	char text[TEXT_SIZE], line[LINE_SIZE];
+	int length;
 
 	vsnprintf(text, sizeof(text), format, arguments);
-	fprintf(stderr, "udp-encap-tun: %s: %s\n", log_level_name(level), text);
+	length = snprintf(line, sizeof(line), "udp-encap-tun: %s: %s\n", log_level_name(level),
+			  text);
+	output_write(destination, line, (size_t)length);
 }
 
 void log_line(enum log_level level, const char *format, ...)

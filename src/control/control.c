@@ -14,6 +14,7 @@
 
 struct control {
 	struct connection_store *store;
+	struct outputs *outputs;
 	struct ending ending;
 	struct tally tally;
 	struct peer_log peer_log;
@@ -133,7 +134,8 @@ static void print_counters(void *state)
 	struct control *control = state;
 
 	control_datagrams_drain(&control->control_datagrams);
-	tally_print(&control->tally, control->store);
+	outputs_count(control->outputs, &control->tally.control);
+	tally_print(&control->tally, control->store, outputs_records(control->outputs));
 }
 
 bool control_set_up(struct control *control, const struct control_settings *settings)
@@ -141,11 +143,15 @@ bool control_set_up(struct control *control, const struct control_settings *sett
 	const struct options *options = settings->options;
 
 	control->store = settings->peers->store;
+	control->outputs = settings->outputs;
+	outputs_start(control->outputs, control->ending.loop);
 	control->tally.workers = settings->workers;
 	control->tally.worker_count = settings->worker_count;
 	control->peer_log.store = options->log_peers ? control->store : NULL;
 	control->peer_log.has_tunnel_addresses = options_server_mode(options);
 	control->peer_log.has_several_ports = options->port_per_worker;
+	control->peer_log.loop = control->ending.loop;
+	control->peer_log.counters = &control->tally.control;
 	signals_start(&control->signals, &control->ending, print_counters, control);
 	start_warnings(control, settings);
 	return start_control_datagrams(control, settings) && open_expiry(control, settings) &&
@@ -168,6 +174,9 @@ void control_say_goodbye(struct control *control)
 
 void control_close(struct control *control)
 {
+	peer_log_close(&control->peer_log);
+	if (control->outputs != NULL)
+		outputs_stop(control->outputs);
 	control_datagrams_close(&control->control_datagrams);
 	warnings_close(&control->warnings);
 	interfaces_close(&control->interfaces);

@@ -2,6 +2,7 @@
 #include "control/tally.h"
 
 #include <stdio.h>
+#include <string.h>
 
 uint64_t tally_sum(const struct tally *tally, enum counter counter)
 {
@@ -12,13 +13,24 @@ uint64_t tally_sum(const struct tally *tally, enum counter counter)
 	return sum;
 }
 
-void tally_print(const struct tally *tally, const struct connection_store *store)
+enum { LINE_SIZE = 64 }; /* the longest name and 20 digits */
+
+static size_t add_line(char *text, size_t used, const char *name, uint64_t value)
 {
-	printf("counters:\n");
-	printf("connections %u\n", connection_store_count(store));
+	return used + (size_t)snprintf(text + used, LINE_SIZE, "%s %llu\n", name,
+				       (unsigned long long)value);
+}
+
+void tally_print(const struct tally *tally, const struct connection_store *store,
+		 struct output *output)
+{
+	char text[(COUNTER_COUNT + 3) * LINE_SIZE] = "counters:\n";
+	size_t used = strlen(text);
+
+	used = add_line(text, used, "connections", connection_store_count(store));
 	for (int i = 0; i < COUNTER_COUNT; i++)
-		printf("%s %llu\n", counter_name((enum counter)i),
-		       (unsigned long long)tally_sum(tally, (enum counter)i));
-	printf("\n");
-	fflush(stdout);
+		used = add_line(text, used, counter_name((enum counter)i),
+				tally_sum(tally, (enum counter)i));
+	text[used++] = '\n';
+	output_write(output, text, used);
 }

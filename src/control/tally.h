@@ -2,6 +2,7 @@
 #ifndef UDP_ENCAP_TUN_TALLY_H
 #define UDP_ENCAP_TUN_TALLY_H
 
+#include "base/output.h"
 #include "peers/connection_store.h"
 #include "worker/worker.h"
 
@@ -14,7 +15,8 @@ struct tally {
 /** The sum of a counter. Control thread. */
 uint64_t tally_sum(const struct tally *tally, enum counter counter);
 
-/** Prints all counters on standard output. Control thread. */
-void tally_print(const struct tally *tally, const struct connection_store *store);
+/** Prints all counters, as one piece. Control thread. */
+void tally_print(const struct tally *tally, const struct connection_store *store,
+		 struct output *output);
 
 #endif

@@ -19,6 +19,7 @@ _Static_assert((int)MAX_THREADS == (int)TUN_MAX_QUEUES, "each worker has a queue
 /* Everything that is taken down in the reverse order. */
 struct program {
 	const struct options *options;
+	struct outputs outputs;
 	struct control *control;
 	struct tun_interface tun;
 	struct peers peers;
@@ -189,6 +190,7 @@ static bool set_up(struct program *program, size_t threads)
 	const struct options *options = program->options;
 	struct control_settings control = {
 		.options = options,
+		.outputs = &program->outputs,
 		.tun = &program->tun,
 		.peers = &program->peers,
 		.exchange = &program->exchange,
@@ -307,6 +309,20 @@ static void take_down(struct program *program)
 	tun_interface_close(&program->tun);
 }
 
+static int run_with_control(struct program *program)
+{
+	int status;
+
+	program->control = control_open();
+	if (program->control == NULL)
+		return EXIT_FAILED;
+	rcu_thread_register();
+	status = run(program);
+	take_down(program);
+	rcu_thread_unregister();
+	return status;
+}
+
 int daemon_run(const struct options *options)
 {
 	static struct program program;
@@ -314,13 +330,9 @@ int daemon_run(const struct options *options)
 
 	program.options = options;
 	log_set_level(options->log_level);
+	outputs_open(&program.outputs);
 	allow_descriptors();
-	program.control = control_open();
-	if (program.control == NULL)
-		return EXIT_FAILED;
-	rcu_thread_register();
-	status = run(&program);
-	take_down(&program);
-	rcu_thread_unregister();
+	status = run_with_control(&program);
+	outputs_close(&program.outputs);
 	return status;
 }

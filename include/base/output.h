@@ -1,0 +1,74 @@
+/*
+ * Where text goes that people or programs read: standard output and standard error, without ever
+ * waiting for the reader.
+ *
+ * Theory of operation. Whether a write waits is a property of the open file description, which is
+ * shared with whoever started the program, so it must not be changed there. A pipe or a terminal is
+ * opened once more, under its name in /proc, for a description of the program's own that does not
+ * wait; a socket is asked not to with each call; a file never waits for a reader. Where the second
+ * opening is refused, poll(2) says beforehand whether there is room: PIPE_BUF bytes of it, which is
+ * why no single write is longer.
+ *
+ * What finds no room waits in a buffer, and whoever registered is told, to call output_resume()
+ * when the descriptor is writable. What does not fit there either is lost and counted: lines, never
+ * parts of one. A reader that has gone costs the lines that it would have got, nothing else.
+ *
+ * Everything here belongs to the main thread, which becomes the control thread.
+ */
+#ifndef UDP_ENCAP_TUN_OUTPUT_H
+#define UDP_ENCAP_TUN_OUTPUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { OUTPUT_ROOM = 65536 }; /* bytes that wait at most: some 700 lines */
+
+/** How a descriptor is written to without waiting. */
+enum output_kind {
+	OUTPUT_DOES_NOT_WAIT, /* as it is: a file, or a description of our own */
+	OUTPUT_IS_SOCKET,     /* each call says so */
+	OUTPUT_IS_ASKED,      /* poll(2) says whether there is room */
+};
+
+/** All zero but for `fd`: writes to it as it is, which may wait. */
+struct output {
+	int fd;
+	bool is_own; /* opened here, to be closed here */
+	enum output_kind kind;
+	uint64_t lost_lines;
+	void (*begins_to_wait)(void *state); /* may be NULL */
+	void *state;
+	size_t waiting; /* bytes at the beginning of `text` */
+	char text[OUTPUT_ROOM];
+};
+
+/** Prepares an output for a descriptor that stays the caller's. */
+void output_open(struct output *output, int fd);
+
+/** Whether two descriptors lead to the same file, pipe, terminal or socket. */
+bool output_is_same(int a, int b);
+
+/** Has `begins_to_wait` called when something has to wait that could not be written. */
+void output_register(struct output *output, void (*begins_to_wait)(void *state), void *state);
+
+/** Writes whole lines, or has them wait, or loses all of them. */
+void output_write(struct output *output, const char *lines, size_t length);
+
+/** Writes what waits, as far as there is room. */
+void output_resume(struct output *output);
+
+/** Whether something waits for room. */
+static inline bool output_is_waiting(const struct output *output)
+{
+	return output->waiting > 0;
+}
+
+/**
+ * Writes what waits as long as the reader takes something, and loses the rest. Closes what was
+ * opened here.
+ * @patience: milliseconds to wait for the reader, in all
+ */
+void output_close(struct output *output, unsigned patience);
+
+#endif
