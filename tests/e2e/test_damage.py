@@ -119,7 +119,7 @@ def test_damaged_in_a_container_of_the_server(
         peer.send(b"")
         tunnel.expect(f"peer {peer.name} came, tunnel address ")
         address = tunnel.everything().partition(f"peer {peer.name} came, tunnel address ")[2]
-        sender = RawSender(behind, address.split()[0])
+        sender = RawSender(behind, address.split(",")[0])
         assert_only_right_ones_come_out(tunnel, sender, peer)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import time
@@ -89,6 +90,7 @@ def test_late_reader(laboratory: lab.Laboratory, program: Path) -> None:
         assert process.stdout
         text = b""
         while b"lines of output are lost" not in text:
+            assert select.select([process.stdout], [], [], 5)[0], "nothing more comes"
             text += os.read(process.stdout.fileno(), 1 << 20)
         ends_at_once(process)
         text += process.stdout.read()
