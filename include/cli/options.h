@@ -76,7 +76,13 @@ enum {
 	X(fwmark, "fwmark", 0, NUMBER, BOTH, false, NULL, 1, UINT32_MAX, "N",                      \
 	  "mark all outer packets for policy routing", NULL)                                       \
 	X(offload, "offload", 0, ON_OFF, BOTH, false, "on", 0, 0, "on/off",                        \
-	  "segmentation and receive offloads", "with fallback")                                    \
+	  "off: none of the three offloads that follow", "with fallback")                          \
+	X(tun_offload, "tun-offload", 0, ON_OFF, BOTH, false, "on", 0, 0, "on/off",                \
+	  "large packets on the tunnel interface", "with fallback")                                \
+	X(udp_segmentation, "udp-segmentation", 0, ON_OFF, BOTH, false, "on", 0, 0, "on/off",      \
+	  "let the kernel or the card cut datagrams", "with fallback")                             \
+	X(udp_gro, "udp-gro", 0, ON_OFF, BOTH, false, "on", 0, 0, "on/off",                        \
+	  "let the kernel join received datagrams", "with fallback")                               \
 	X(log_level, "log-level", 0, LEVEL, BOTH, false, "info", 0, 0, "LEVEL",                    \
 	  "error, warning, info or debug", NULL)                                                   \
 	X(log_peers, "log-peers", 0, FLAG, BOTH, false, NULL, 0, 0, NULL,                          \
@@ -94,7 +100,8 @@ enum {
 #define OPTION_FIELD_LEVEL(name) enum log_level name;
 #define OPTION_FIELD_CPUS(name) cpu_set_t name;
 
-/** Everything that the command line says; constant once it was read. */
+/** Everything that the command line says; constant once it was read. With `offload` off the three
+ * offloads are, too. */
 struct options {
 #define OPTION_FIELD(field, name, letter, kind, ...) OPTION_FIELD_##kind(field)
 	OPTION_LIST(OPTION_FIELD)

@@ -19,7 +19,7 @@ struct udp_socket_settings {
 	uint16_t port;   /* host byte order; of the first socket */
 	bool port_each;  /* every socket has the port after the one before, none is shared */
 	uint32_t fwmark; /* 0: none */
-	bool offload;    /* receive coalesced datagrams (UDP_GRO) where the kernel can */
+	bool gro;        /* receive coalesced datagrams (UDP_GRO) where the kernel can */
 };
 
 /** What is done to open a socket, in this order. */

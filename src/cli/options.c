@@ -292,6 +292,34 @@ static bool check_mode(const bool *given, bool server_mode)
 	return true;
 }
 
+static bool is_one_of_the_offloads(const struct option_description *option)
+{
+	return option->offset == offsetof(struct options, tun_offload) ||
+	       option->offset == offsetof(struct options, udp_segmentation) ||
+	       option->offset == offsetof(struct options, udp_gro);
+}
+
+/* --offload off means all of them; asking for one beside it is a contradiction. */
+static bool settle_offloads(struct options *options, const bool *given)
+{
+	if (options->offload)
+		return true;
+	for (size_t i = 0; i < DESCRIPTION_COUNT; i++) {
+		const struct option_description *option = &descriptions[i];
+		bool *field = (bool *)((char *)options + option->offset);
+
+		if (!is_one_of_the_offloads(option))
+			continue;
+		if (given[i] && *field) {
+			log_error("--offload off means --%s off: it does not go with --%s on",
+				  option->name, option->name);
+			return false;
+		}
+		*field = false;
+	}
+	return true;
+}
+
 static bool check_together(const struct options *options, const bool *given)
 {
 	if (!check_required(given) || !check_mode(given, options_server_mode(options)))
@@ -391,5 +419,6 @@ enum options_outcome options_parse(int argc, char **argv, struct options *option
 		log_error("unknown command or argument '%s' (see --help)", argv[optind]);
 		return OPTIONS_WRONG;
 	}
-	return check_together(options, given) ? OPTIONS_RUN : OPTIONS_WRONG;
+	return check_together(options, given) && settle_offloads(options, given) ? OPTIONS_RUN
+										 : OPTIONS_WRONG;
 }

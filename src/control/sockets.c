@@ -8,7 +8,7 @@ struct udp_socket_settings control_socket_settings(const struct options *options
 		.port = (uint16_t)options->listen_port,
 		.port_each = options->port_per_worker,
 		.fwmark = options->fwmark,
-		.offload = options->offload,
+		.gro = options->udp_gro,
 	};
 }
 

@@ -78,7 +78,7 @@ static bool open_tunnel(struct program *program, size_t threads)
 	const struct options *options = program->options;
 	struct tun_failure failure;
 	bool is_open = tun_interface_open(&program->tun, options->interface, threads,
-					  options->offload, &failure);
+					  options->tun_offload, &failure);
 
 	message_tun_gaps(&program->tun);
 	if (!is_open)
@@ -131,7 +131,7 @@ static struct worker *create_worker(struct program *program, size_t number, int 
 		.own_port = options_own_port(options, number),
 		.queue = program->tun.queues[number],
 		.with_vnet_header = program->tun.has_vnet_header,
-		.may_segment = options->offload,
+		.may_segment = options->udp_segmentation,
 		.busy_poll = (uint64_t)options->busy_poll * 1000,
 		.peers = &program->peers,
 		.notices = &program->exchange.notices,

@@ -119,8 +119,8 @@ void message_tun_failure(const char *name, const struct tun_failure *failure)
 		message_refused(name, failure);
 		break;
 	case TUN_HEADER_IS_REFUSED:
-		log_error("cannot set the offload header of tunnel interface %s: %s; try --offload "
-			  "off",
+		log_error("cannot set the offload header of tunnel interface %s: %s; try "
+			  "--tun-offload off",
 			  name, error);
 		break;
 	case TUN_HAS_VANISHED:
@@ -142,16 +142,42 @@ void message_tun_gaps(const struct tun_interface *tun)
 								   : "segmentation");
 }
 
+/* "on", "off", or what is left out. */
+static void describe_offloads(const struct options *options, char *text, size_t size)
+{
+	const struct {
+		bool is_on;
+		const char *name;
+	} offloads[] = {
+		{options->tun_offload, "tun-offload"},
+		{options->udp_segmentation, "udp-segmentation"},
+		{options->udp_gro, "udp-gro"},
+	};
+	const char *before = " without ";
+	int used = snprintf(text, size, "on");
+
+	for (size_t i = 0; i < sizeof(offloads) / sizeof(offloads[0]); i++) {
+		if (offloads[i].is_on)
+			continue;
+		used += snprintf(text + used, size - (size_t)used, "%s%s", before,
+				 offloads[i].name);
+		before = " and ";
+	}
+	if (!options->tun_offload && !options->udp_segmentation && !options->udp_gro)
+		snprintf(text, size, "off");
+}
+
 void message_ready(const struct options *options, size_t workers)
 {
-	char ports[32];
+	char ports[32], offloads[64];
 
 	if (options->port_per_worker && workers > 1)
 		snprintf(ports, sizeof(ports), "ports %u to %zu", options->listen_port,
 			 options->listen_port + workers - 1);
 	else
 		snprintf(ports, sizeof(ports), "port %u", options->listen_port);
+	describe_offloads(options, offloads, sizeof(offloads));
 	log_info("ready: %s, UDP %s on %s, %s mode, %zu %s, offload %s", options->interface, ports,
 		 options->bind_to_interface, options_server_mode(options) ? "server" : "endpoint",
-		 workers, workers == 1 ? "worker" : "workers", options->offload ? "on" : "off");
+		 workers, workers == 1 ? "worker" : "workers", offloads);
 }

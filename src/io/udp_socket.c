@@ -78,7 +78,7 @@ static int bind_to_port(int fd, uint16_t port, enum port_claim claim)
 	return 0;
 }
 
-static int set_options(int fd, bool offload)
+static int set_options(int fd, bool gro)
 {
 	static const int wanted[] = {IP_RECVTOS, IP_PKTINFO};
 	int error = set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO);
@@ -88,7 +88,7 @@ static int set_options(int fd, bool offload)
 	set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, SEND_BUFFER_SIZE);
 	set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_BUFFER_SIZE);
 	/* a kernel without it delivers every datagram by itself: slower, not less */
-	if (offload)
+	if (gro)
 		(void)set_option(fd, IPPROTO_UDP, UDP_GRO, 1);
 	return error;
 }
@@ -106,7 +106,7 @@ static int open_socket(const struct udp_socket_settings *settings, uint16_t port
 		return -1;
 	}
 	failure->step = UDP_SOCKET_GETS_OPTIONS;
-	error = set_options(fd, settings->offload);
+	error = set_options(fd, settings->gro);
 	if (error == 0) {
 		failure->step = UDP_SOCKET_GETS_DEVICE;
 		error = udp_socket_bind_to_device(fd, settings->device, settings->fwmark);

@@ -39,6 +39,11 @@ WRONG_ARGUMENTS = [
     *(("--busy-poll", value, "10000") for value in ("-1", "10001", "on", "", "1.5")),
     *(("--fwmark", value, "") for value in ("-1", "mark", "", "4294967296")),
     *(("--offload", value, "off") for value in ("yes", "", "On", "1", "onoff")),
+    *(
+        (option, value, "off")
+        for option in ("--tun-offload", "--udp-segmentation", "--udp-gro")
+        for value in ("yes", "")
+    ),
     *(("--cpus", value, "0,2-3") for value in ("", "a", "0-", "-1", "3-1", "0,,1", "0,", "1024")),
     *(("--log-level", value, "warning") for value in ("loud", "", "INFO", "3")),
     *(
@@ -118,6 +123,7 @@ def test_required_option_missing(program: Path, option: str) -> None:
         ([*ENDPOINT, "--port-per-worker", "--threads", "2", "--listen-port", "65535"],
          "--port-per-worker"),
         ([*SERVER, "--keepalive", "5"], "--keepalive"),
+        ([*SERVER, "--offload", "off", "--udp-gro", "on"], "--udp-gro"),
     ],
 )
 def test_other_wrong_usage(program: Path, arguments: list[str], named: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Callable
 
@@ -30,6 +31,31 @@ def test_large_file_both_ways(
         assert bool(counters["out_gso_messages"]) == (offload == "on")
         assert bool(counters["in_super_packets"]) == (offload == "on")
         assert counters["gso_fallbacks"] == 0
+
+
+@pytest.mark.parametrize("off", ["tun-offload", "udp-segmentation", "udp-gro"])
+def test_without_one_offload(
+    tunnelled_pair: Callable[..., TunnelledPair], payload: Payload, off: str
+) -> None:
+    """The two others stay in use, and the log says which one is not."""
+    pair: TunnelledPair = tunnelled_pair(options=(f"--{off}", "off"))
+    near, far = pair.connect()
+    with near, far:
+        transfer(near, far, payload, 16 << 20)
+        transfer(far, near, payload, 16 << 20)
+    for tunnel in (pair.endpoint, pair.listener):
+        assert re.search(f"ready: .* offload on without {off}$", tunnel.errors(), re.MULTILINE)
+        counters = tunnel.counters()
+        assert bool(counters["out_super_packets"]) == (off != "tun-offload")
+        assert bool(counters["in_super_packets"]) == (off != "tun-offload")
+        assert counters["gso_fallbacks"] == 0
+        if off == "udp-segmentation":
+            assert counters["out_gso_messages"] == 0
+        elif off == "udp-gro":
+            assert counters["out_gso_messages"] > 0
+            assert counters["in_gro_messages"] == 0
+        else:
+            assert counters["in_gro_messages"] > 0
 
 
 def test_devices_that_offload_nothing(

@@ -110,6 +110,7 @@ static void defaults(void **state)
 	assert_int_equal(options.fwmark, 0);
 	assert_false(options.solicited_only);
 	assert_true(options.offload);
+	assert_true(options.tun_offload && options.udp_segmentation && options.udp_gro);
 	assert_false(options.log_peers);
 	assert_int_equal(options.log_level, LOG_LEVEL_INFO);
 }
@@ -217,6 +218,7 @@ static void every_option_of_server_mode(void **state)
 	assert_int_equal(options.address_quarantine, 0);
 	assert_int_equal(options.fwmark, 0x1f);
 	assert_false(options.offload);
+	assert_false(options.tun_offload || options.udp_segmentation || options.udp_gro);
 	assert_int_equal(options.log_level, LOG_LEVEL_DEBUG);
 	assert_true(options.log_peers);
 	assert_true(options_server_mode(&options));
@@ -424,6 +426,24 @@ static void on_and_off(void **state)
 	refuse("--offload onn", "--offload");
 }
 
+static void each_offload_is_switched_by_itself(void **state)
+{
+	(void)state;
+	take("--udp-segmentation off");
+	assert_true(options.offload && options.tun_offload && options.udp_gro);
+	assert_false(options.udp_segmentation);
+	take("--tun-offload off --udp-gro off --udp-segmentation on");
+	assert_false(options.tun_offload || options.udp_gro);
+	assert_true(options.udp_segmentation);
+	take("--offload off --udp-gro off");
+	assert_false(options.tun_offload || options.udp_segmentation || options.udp_gro);
+	refuse("--offload off --udp-gro on", "--udp-gro on");
+	refuse("--tun-offload on --offload off", "--tun-offload on");
+	refuse("--offload off --udp-segmentation on", "--udp-segmentation on");
+	take("--offload off --udp-gro on --offload on");
+	assert_true(options.tun_offload && options.udp_segmentation && options.udp_gro);
+}
+
 static void options_of_the_other_mode(void **state)
 {
 	(void)state;
@@ -480,6 +500,9 @@ static void help_and_version(void **state)
 		"--fwmark",
 		"--address-quarantine",
 		"--offload",
+		"--tun-offload",
+		"--udp-segmentation",
+		"--udp-gro",
 		"--log-level",
 		"--log-peers",
 		"--version",
@@ -530,6 +553,7 @@ int main(void)
 		cmocka_unit_test(lists_of_cpus),
 		cmocka_unit_test(ports_of_workers),
 		cmocka_unit_test(on_and_off),
+		cmocka_unit_test(each_offload_is_switched_by_itself),
 		cmocka_unit_test(options_of_the_other_mode),
 		cmocka_unit_test(what_is_no_option),
 		cmocka_unit_test(an_option_given_twice_is_the_last_one),
