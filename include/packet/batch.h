@@ -31,6 +31,8 @@ struct datagram_route {
 	struct transport_address destination;
 	struct ip_address source; /* all zero: the kernel chooses */
 	uint8_t tos;
+	bool may_fragment; /* on its way; else it carries DF */
+	bool goes_singly;  /* a segment in a message: UDP_SEGMENT does not work there */
 };
 
 /** Marks what takes the route as having met congestion (CE, RFC 3168); for flows that know ECN. */

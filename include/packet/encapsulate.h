@@ -51,6 +51,7 @@ struct tunnel_packet {
 	uint16_t tcp_header_size; /* bytes */
 	uint8_t tcp_flags;        /* of the whole packet */
 	uint8_t tos;
+	bool may_fragment; /* it came without DF */
 };
 
 _Static_assert(sizeof(struct tunnel_packet) <= 64, "a packet's description fits a cache line");

@@ -42,6 +42,7 @@ static enum packet_verdict parse_tcp(struct tunnel_packet *packet, uint16_t gso_
 	packet->data_length = packet->length - (uint32_t)(IPV4_HEADER_SIZE + header_size);
 	packet->tcp_flags = tcp[TCP_FLAGS];
 	packet->tos = ip[IPV4_TOS];
+	packet->may_fragment = !(ip[IPV4_FRAGMENT] & IPV4_DONT_FRAGMENT >> 8);
 	packet->segment_data = packet->data_length;
 	packet->segments = 1;
 	if (gso_size > 0 && packet->data_length > gso_size) {
@@ -104,7 +105,9 @@ uint32_t outbound_gso_max_size(uint32_t mtu)
 
 static bool route_equal(const struct datagram_route *a, const struct datagram_route *b)
 {
-	return a->tos == b->tos && transport_address_equal(&a->destination, &b->destination) &&
+	return a->tos == b->tos && a->may_fragment == b->may_fragment &&
+	       a->goes_singly == b->goes_singly &&
+	       transport_address_equal(&a->destination, &b->destination) &&
 	       ip_address_equal(&a->source, &b->source);
 }
 
@@ -209,7 +212,7 @@ size_t encapsulate(struct outbound_batch *batch, const struct tunnel_packet *pac
 
 		if (message == NULL)
 			break;
-		message->is_complete = size < message->segment_size;
+		message->is_complete = size < message->segment_size || route->goes_singly;
 		if (!is_last && !message->is_complete)
 			run = run_length(batch, message, packet, index);
 		for (size_t i = 0; i < run; i++)

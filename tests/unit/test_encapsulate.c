@@ -115,7 +115,8 @@ static bool same_route(const struct datagram_route *a, const struct datagram_rou
 {
 	return memcmp(a->destination.address.bytes, b->destination.address.bytes, 16) == 0 &&
 	       a->destination.port == b->destination.port &&
-	       memcmp(a->source.bytes, b->source.bytes, 16) == 0 && a->tos == b->tos;
+	       memcmp(a->source.bytes, b->source.bytes, 16) == 0 && a->tos == b->tos &&
+	       a->may_fragment == b->may_fragment;
 }
 
 static size_t segment_length(size_t index)
@@ -169,7 +170,8 @@ static void assert_no_message_is_split_for_nothing(void)
 		size_t last = segment_length((size_t)left->first_segment + left->segments - 1);
 		size_t next = segment_length(right->first_segment);
 
-		assert_true(left->segments == batch.max_message_segments ||
+		assert_true(right->route.goes_singly ||
+			    left->segments == batch.max_message_segments ||
 			    last < left->segment_size || next > left->segment_size ||
 			    left->bytes + next > LARGEST_UDP_PAYLOAD ||
 			    !same_route(&left->route, &right->route));
@@ -381,6 +383,12 @@ static void the_vnet_header_comes_first(void **state)
 	assert_int_equal(packet.length, length - VNET_HEADER_SIZE);
 	assert_int_equal(packet.segments, 3);
 	assert_int_equal(packet.segment_data, 400);
+	assert_int_equal(packet.may_fragment,
+			 !(bytes[VNET_HEADER_SIZE + IPV4_FRAGMENT] & IPV4_DONT_FRAGMENT >> 8));
+	bytes[VNET_HEADER_SIZE + IPV4_FRAGMENT] ^= IPV4_DONT_FRAGMENT >> 8;
+	assert_int_equal(tunnel_packet_parse(bytes, length, true, &packet), PACKET_IS_TCP);
+	assert_int_equal(packet.may_fragment,
+			 !(bytes[VNET_HEADER_SIZE + IPV4_FRAGMENT] & IPV4_DONT_FRAGMENT >> 8));
 	/* a size without a type says nothing */
 	bytes[offsetof(struct virtio_net_hdr, gso_type)] = VIRTIO_NET_HDR_GSO_NONE;
 	assert_int_equal(tunnel_packet_parse(bytes, length, true, &packet), PACKET_IS_TCP);
@@ -796,17 +804,18 @@ static void messages_have_one_route(void **state)
 		.source = ipv4_address(0xc0000202),
 		.tos = 0x28,
 	};
-	struct datagram_route routes[6];
+	struct datagram_route routes[7];
 
 	(void)state;
-	for (size_t i = 0; i < 6; i++)
+	for (size_t i = 0; i < 7; i++)
 		routes[i] = base;
 	routes[1].destination.address = ipv4_address(0xc0000203);
 	routes[2].destination = peer_of(0xc0000201, 12346).remote;
 	routes[3].source = ipv4_address(0xc0000204);
 	routes[4].tos = 0x29;
 	routes[5].destination.address.bytes[0] = 1; /* IPv6 is next */
-	for (size_t i = 1; i < 6; i++) {
+	routes[6].may_fragment = true;
+	for (size_t i = 1; i < 7; i++) {
 		struct source_packet first = sized_packet(&dice, 100, 0, &base);
 		struct source_packet second = sized_packet(&dice, 100, 0, &routes[i]);
 
@@ -909,6 +918,33 @@ static void without_segmentation_offload(void **state)
 	}
 	assert_batch_is_well_formed();
 	source_packet_free(&source);
+}
+
+/* One peer's segments go singly, those around them as they did. */
+static void a_route_on_which_segments_go_singly(void **state)
+{
+	struct dice dice = dice_for(__func__);
+	const struct datagram_route usual = route_to(0xc0000201, 1);
+	struct datagram_route singly = usual;
+	struct source_packet whole = sized_packet(&dice, 3000, 1000, &usual);
+	struct source_packet small = sized_packet(&dice, 0, 0, &usual);
+	struct source_packet single = sized_packet(&dice, 2500, 1000, &singly);
+
+	(void)state;
+	singly.goes_singly = true;
+	single.route = singly;
+	small.route = singly;
+	encapsulate_all(&whole);
+	encapsulate_all(&single);
+	encapsulate_all(&small);
+	encapsulate_all(&small);
+	encapsulate_all(&whole);
+	assert_message_segments(SIZES(3, 1, 1, 1, 1, 1, 3));
+	assert_segment(5, &single, 2);
+	assert_batch_is_well_formed();
+	source_packet_free(&whole);
+	source_packet_free(&small);
+	source_packet_free(&single);
 }
 
 /* Too large for any datagram, as an interface with an MTU of 65,535 lets it in: it stays alone. */
@@ -1118,6 +1154,7 @@ int main(void)
 		cmocka_unit_test_setup(at_most_64_segments, start),
 		cmocka_unit_test_setup(at_most_65507_bytes, start),
 		cmocka_unit_test_setup(without_segmentation_offload, start),
+		cmocka_unit_test_setup(a_route_on_which_segments_go_singly, start),
 		cmocka_unit_test_setup(a_packet_too_large_for_udp_stands_alone, start),
 		cmocka_unit_test_setup(a_batch_full_of_segments, start),
 		cmocka_unit_test(a_largest_super_packet_is_one_message),
