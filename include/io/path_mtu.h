@@ -3,10 +3,11 @@
  * its size.
  *
  * Theory of operation. An unconnected socket cannot be asked (ENOTCONN), and a worker's own serves
- * all peers. So there is another one on the same device and with the same mark, which is connected
- * to a peer for as long as the question takes: the route is then the one that the peer's datagrams
- * take. Between two questions it has neither a peer nor a port, and so it never receives. An answer
- * is kept for a second.
+ * all peers. So there is another one on the same device and with the same mark, which is bound to
+ * the datagrams' source and connected to their destination for as long as the question takes: the
+ * route is then the one that the datagrams take, also where a policy rule chooses by source.
+ * Between two questions it has neither a peer nor a port, and so it never receives. An answer is
+ * kept for a second.
  */
 #ifndef UDP_ENCAP_TUN_PATH_MTU_H
 #define UDP_ENCAP_TUN_PATH_MTU_H
@@ -17,8 +18,9 @@ enum { PATH_MTU_CACHE_SIZE = 16 };
 
 struct path_mtu_entry {
 	struct ip_address peer;
-	uint32_t asked_at; /* monotonic seconds, 0: never */
-	uint32_t mtu;      /* bytes, 0: unknown */
+	struct ip_address source; /* all zero: the kernel chooses */
+	uint32_t asked_at;        /* monotonic seconds, 0: never */
+	uint32_t mtu;             /* bytes, 0: unknown */
 };
 
 /** A worker's answers. */
@@ -43,8 +45,14 @@ void path_mtu_cache_init(struct path_mtu_cache *cache, int fd);
 
 /**
  * The MTU of the path to an address in bytes, or 0 when it is unknown. Worker.
+ * @source: of the datagrams, all zero: the kernel chooses
  * @now: monotonic seconds
  */
-uint32_t path_mtu(struct path_mtu_cache *cache, const struct ip_address *peer, uint32_t now);
+uint32_t path_mtu(struct path_mtu_cache *cache, const struct ip_address *peer,
+		  const struct ip_address *source, uint32_t now);
+
+/** The same without a question: what path_mtu() answered within this second, else 0. Worker. */
+uint32_t path_mtu_known(const struct path_mtu_cache *cache, const struct ip_address *peer,
+			const struct ip_address *source, uint32_t now);
 
 #endif

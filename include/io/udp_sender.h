@@ -54,6 +54,7 @@ enum send_outcome {
 /** Segments that were not sent and never will be. */
 struct send_failure {
 	struct transport_address destination;
+	struct ip_address source; /* all zero: the kernel chose */
 	size_t first_segment; /* of the batch */
 	size_t segments;
 	size_t segment_size; /* UDP payload of each but perhaps the last, bytes */

@@ -29,7 +29,20 @@ void path_mtu_cache_init(struct path_mtu_cache *cache, int fd)
 	cache->fd = fd;
 }
 
-static uint32_t ask_kernel(int fd, const struct ip_address *peer)
+/* An address that is none stands for any: what was bound to for the last question is undone. */
+static bool bind_to_source(int fd, const struct ip_address *source)
+{
+	struct transport_address address = {.address = *source};
+	struct socket_address name;
+	socklen_t length;
+
+	if (ip_address_is_none(source))
+		address.address = ip_address_from_ipv4(htonl(INADDR_ANY));
+	length = socket_address_make(&name, &address);
+	return bind(fd, &name.any, length) == 0;
+}
+
+static uint32_t ask_kernel(int fd, const struct ip_address *peer, const struct ip_address *source)
 {
 	const struct transport_address address = {*peer, htons(ANY_PORT)};
 	const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
@@ -38,23 +51,47 @@ static uint32_t ask_kernel(int fd, const struct ip_address *peer)
 	socklen_t size = sizeof(int);
 	int mtu = 0;
 
-	if (fd < 0 || connect(fd, &name.any, length) < 0)
+	if (fd < 0 || !bind_to_source(fd, source))
 		return 0;
-	if (getsockopt(fd, IPPROTO_IP, IP_MTU, &mtu, &size) < 0)
+	if (connect(fd, &name.any, length) < 0 ||
+	    getsockopt(fd, IPPROTO_IP, IP_MTU, &mtu, &size) < 0)
 		mtu = 0;
-	/* gives the port back that connect() chose */
+	/* gives back the port that bind() chose; without one the socket can be bound again (Linux
+	 * net/ipv4/udp.c, __udp_disconnect(): only a port that was asked for is kept) */
 	(void)connect(fd, &nobody, sizeof(nobody));
 	return mtu > 0 ? (uint32_t)mtu : 0;
 }
 
-uint32_t path_mtu(struct path_mtu_cache *cache, const struct ip_address *peer, uint32_t now)
+static size_t place_of(const struct ip_address *peer)
 {
-	struct path_mtu_entry *entry = &cache->entries[peer->bytes[15] % PATH_MTU_CACHE_SIZE];
+	return peer->bytes[15] % PATH_MTU_CACHE_SIZE;
+}
 
-	if (entry->asked_at != now || !ip_address_equal(&entry->peer, peer)) {
+static bool is_answer_to(const struct path_mtu_entry *entry, const struct ip_address *peer,
+			 const struct ip_address *source, uint32_t now)
+{
+	return entry->asked_at == now && ip_address_equal(&entry->peer, peer) &&
+	       ip_address_equal(&entry->source, source);
+}
+
+uint32_t path_mtu(struct path_mtu_cache *cache, const struct ip_address *peer,
+		  const struct ip_address *source, uint32_t now)
+{
+	struct path_mtu_entry *entry = &cache->entries[place_of(peer)];
+
+	if (!is_answer_to(entry, peer, source, now)) {
 		entry->peer = *peer;
+		entry->source = *source;
 		entry->asked_at = now;
-		entry->mtu = ask_kernel(cache->fd, peer);
+		entry->mtu = ask_kernel(cache->fd, peer, source);
 	}
 	return entry->mtu;
+}
+
+uint32_t path_mtu_known(const struct path_mtu_cache *cache, const struct ip_address *peer,
+			const struct ip_address *source, uint32_t now)
+{
+	const struct path_mtu_entry *entry = &cache->entries[place_of(peer)];
+
+	return is_answer_to(entry, peer, source, now) ? entry->mtu : 0;
 }

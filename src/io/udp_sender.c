@@ -197,6 +197,7 @@ static void report_failure(struct udp_sender *sender, struct outbound_message *m
 			   struct send_failure *failure)
 {
 	failure->destination = message->route.destination;
+	failure->source = message->route.source;
 	failure->first_segment = message->first_segment;
 	failure->segments = failing_segments(sender, message, error);
 	failure->segment_size = message->segment_size;

@@ -50,7 +50,8 @@ static void reject_too_big(struct outbound *outbound, const struct send_failure 
 			   const struct round *round)
 {
 	const struct outbound_segment *segments = outbound->batch.segments;
-	uint32_t mtu = path_mtu(&outbound->path_mtu, &failure->destination.address, round->seconds);
+	uint32_t mtu = path_mtu(&outbound->path_mtu, &failure->destination.address,
+				&failure->source, round->seconds);
 	const uint8_t *told = NULL;
 
 	if (mtu == 0 || outbound_outer_size(failure->segment_size) <= mtu)

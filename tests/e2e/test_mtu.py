@@ -206,3 +206,24 @@ def test_two_peers_with_different_paths(
             server.tap.send(Ipv4(SERVER_TUNNEL, address, segment).to_bytes())
         assert len(other.receive()) == len(other.receive()) == len(segment)
         assert near_small_path.receives_nothing(within=0.2)
+
+
+def test_path_of_the_address_that_the_peer_uses(
+    laboratory: lab.Laboratory, bare_server: Callable[..., BareServer]
+) -> None:
+    """A server with two addresses and a policy rule: the path is that of the datagrams' source."""
+    scene = lab.pair_routed(laboratory)
+    other = "198.51.100.2"
+    scene.server.address("eth0", f"{other}/24")
+    scene.server.rule("from", other, "lookup", 200)
+    scene.server.route("default", "via", "198.51.100.254", "table", 200, "mtu", SMALL_PATH)
+    server = bare_server(scene=scene)
+    with BarePeer(scene.client, (other, SERVER_PORT)) as peer, server.peer() as first:
+        too_big = a_segment(data=bytes(1440))
+        server.tap.send(Ipv4(SERVER_TUNNEL, server.introduce(first), too_big).to_bytes())
+        assert len(first.receive()) == len(too_big)
+        server.tap.send(Ipv4(SERVER_TUNNEL, server.introduce(peer), too_big).to_bytes())
+        message = Unreachable.parse(server.tap.receive(icmp_written).packet)
+        assert message.code == Unreachable.FRAGMENTATION_NEEDED
+        assert message.next_hop_mtu == SMALL_PATH - OVERHEAD
+        assert peer.receives_nothing(within=0.1)

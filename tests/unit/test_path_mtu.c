@@ -16,6 +16,7 @@
 enum { NOW = 1000, IPV4_MAX_MTU = 65535 };
 
 static struct path_mtu_cache cache;
+static const struct ip_address any; /* the kernel chooses the source */
 
 static struct ip_address ipv4(uint32_t address)
 {
@@ -55,9 +56,9 @@ static void the_kernel_is_asked(void **state)
 	struct ip_address another = ipv4(INADDR_LOOPBACK + 1);
 
 	(void)state;
-	assert_int_equal(path_mtu(&cache, &peer, NOW), loopback_mtu());
-	assert_int_equal(path_mtu(&cache, &another, NOW), loopback_mtu());
-	assert_int_equal(path_mtu(&cache, &peer, NOW + 1), loopback_mtu());
+	assert_int_equal(path_mtu(&cache, &peer, &any, NOW), loopback_mtu());
+	assert_int_equal(path_mtu(&cache, &another, &any, NOW), loopback_mtu());
+	assert_int_equal(path_mtu(&cache, &peer, &any, NOW + 1), loopback_mtu());
 }
 
 static void an_answer_is_kept_for_the_second(void **state)
@@ -67,13 +68,13 @@ static void an_answer_is_kept_for_the_second(void **state)
 	int fd = cache.fd;
 
 	(void)state;
-	assert_int_equal(path_mtu(&cache, &peer, NOW), mtu);
+	assert_int_equal(path_mtu(&cache, &peer, &any, NOW), mtu);
 	cache.fd = -1; /* from now on the kernel cannot be asked */
-	assert_int_equal(path_mtu(&cache, &peer, NOW), mtu);
-	assert_int_equal(path_mtu(&cache, &peer, NOW + 1), 0);
+	assert_int_equal(path_mtu(&cache, &peer, &any, NOW), mtu);
+	assert_int_equal(path_mtu(&cache, &peer, &any, NOW + 1), 0);
 	cache.fd = fd;
-	assert_int_equal(path_mtu(&cache, &peer, NOW + 1), 0);
-	assert_int_equal(path_mtu(&cache, &peer, NOW + 2), mtu);
+	assert_int_equal(path_mtu(&cache, &peer, &any, NOW + 1), 0);
+	assert_int_equal(path_mtu(&cache, &peer, &any, NOW + 2), mtu);
 }
 
 /* Peers that share a place push each other out, and no answer is another peer's. */
@@ -84,11 +85,45 @@ static void an_answer_is_of_one_peer(void **state)
 	int fd = cache.fd;
 
 	(void)state;
-	assert_int_equal(path_mtu(&cache, &peer, NOW), loopback_mtu());
+	assert_int_equal(path_mtu(&cache, &peer, &any, NOW), loopback_mtu());
 	cache.fd = -1;
-	assert_int_equal(path_mtu(&cache, &neighbour, NOW), 0);
-	assert_int_equal(path_mtu(&cache, &peer, NOW), 0);
+	assert_int_equal(path_mtu(&cache, &neighbour, &any, NOW), 0);
+	assert_int_equal(path_mtu(&cache, &peer, &any, NOW), 0);
 	cache.fd = fd;
+}
+
+/* Asked from one address after another, and from none again; an answer is of one source. */
+static void the_source_is_part_of_the_question(void **state)
+{
+	struct ip_address peer = ipv4(INADDR_LOOPBACK);
+	struct ip_address first = ipv4(INADDR_LOOPBACK + 1), second = ipv4(INADDR_LOOPBACK + 2);
+	struct ip_address foreign = ipv4(0xc0000201); /* 192.0.2.1 */
+	const uint32_t mtu = loopback_mtu();
+	int fd = cache.fd;
+
+	(void)state;
+	assert_int_equal(path_mtu(&cache, &peer, &first, NOW), mtu);
+	assert_int_equal(path_mtu(&cache, &peer, &second, NOW), mtu);
+	assert_int_equal(path_mtu(&cache, &peer, &foreign, NOW), 0);
+	assert_int_equal(path_mtu(&cache, &peer, &any, NOW), mtu);
+	assert_int_equal(path_mtu(&cache, &peer, &first, NOW), mtu);
+	cache.fd = -1;
+	assert_int_equal(path_mtu(&cache, &peer, &second, NOW), 0);
+	cache.fd = fd;
+}
+
+static void what_is_known_needs_no_question(void **state)
+{
+	struct ip_address peer = ipv4(INADDR_LOOPBACK), source = ipv4(INADDR_LOOPBACK + 1);
+	const uint32_t mtu = loopback_mtu();
+
+	(void)state;
+	assert_int_equal(path_mtu_known(&cache, &peer, &source, NOW), 0);
+	assert_int_equal(path_mtu(&cache, &peer, &source, NOW), mtu);
+	assert_int_equal(path_mtu_known(&cache, &peer, &source, NOW), mtu);
+	assert_int_equal(path_mtu_known(&cache, &peer, &any, NOW), 0);
+	assert_int_equal(path_mtu_known(&cache, &source, &source, NOW), 0);
+	assert_int_equal(path_mtu_known(&cache, &peer, &source, NOW + 1), 0);
 }
 
 static void without_a_route_it_is_unknown(void **state)
@@ -98,10 +133,10 @@ static void without_a_route_it_is_unknown(void **state)
 	struct ip_address loopback = ipv4(INADDR_LOOPBACK);
 
 	(void)state;
-	assert_int_equal(path_mtu(&cache, &everybody, NOW), 0);
-	assert_int_equal(path_mtu(&cache, &ipv6, NOW), 0);
+	assert_int_equal(path_mtu(&cache, &everybody, &any, NOW), 0);
+	assert_int_equal(path_mtu(&cache, &ipv6, &any, NOW), 0);
 	/* a question that failed does not spoil the next one */
-	assert_int_equal(path_mtu(&cache, &loopback, NOW), loopback_mtu());
+	assert_int_equal(path_mtu(&cache, &loopback, &any, NOW), loopback_mtu());
 }
 
 static void a_question_leaves_neither_port_nor_peer(void **state)
@@ -111,7 +146,7 @@ static void a_question_leaves_neither_port_nor_peer(void **state)
 	socklen_t length = sizeof(name);
 
 	(void)state;
-	assert_int_equal(path_mtu(&cache, &peer, NOW), loopback_mtu());
+	assert_int_equal(path_mtu(&cache, &peer, &any, NOW), loopback_mtu());
 	assert_int_equal(getsockname(cache.fd, &name.any, &length), 0);
 	assert_int_equal(name.ipv4.sin_port, 0);
 	length = sizeof(name);
@@ -137,6 +172,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_kernel_is_asked, start, finish),
 		cmocka_unit_test_setup_teardown(an_answer_is_kept_for_the_second, start, finish),
 		cmocka_unit_test_setup_teardown(an_answer_is_of_one_peer, start, finish),
+		cmocka_unit_test_setup_teardown(the_source_is_part_of_the_question, start, finish),
+		cmocka_unit_test_setup_teardown(what_is_known_needs_no_question, start, finish),
 		cmocka_unit_test_setup_teardown(without_a_route_it_is_unknown, start, finish),
 		cmocka_unit_test_setup_teardown(a_question_leaves_neither_port_nor_peer, start,
 						finish),
