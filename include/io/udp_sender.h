@@ -6,9 +6,16 @@
  * dealt with, and sending goes on behind it. A message of several datagrams that fails is tried
  * again with one datagram at a time; when that works several times in a row, it is the offload that
  * does not work here (a device without checksum offload, an old kernel), and it is given up.
- * Whether it is in use is known here alone, and whoever fills a batch asks. What has a source that
- * is no address of this host is sent from no other one: it fails. A full socket is no failure: what
- * is unsent stays in the batch.
+ * Whether it is in use is known here alone, and whoever fills a batch asks.
+ *
+ * Fragmentation. Datagrams carry DF, unless their route says that they may be fragmented. For those
+ * the socket is set to it (IP_PMTUDISC_DONT) around the calls that send them, in the order of the
+ * batch, so a flow's segments keep theirs. The socket is the worker's own; another thread that
+ * sends through a duplicate in that moment sends keepalives, which are shorter than any path. Of
+ * what the path is too small for the caller is told and says what becomes of it.
+ *
+ * What has a source that is no address of this host is sent from no other one: it fails. A full
+ * socket is no failure: what is unsent stays in the batch.
  */
 #ifndef UDP_ENCAP_TUN_UDP_SENDER_H
 #define UDP_ENCAP_TUN_UDP_SENDER_H
@@ -29,6 +36,7 @@ struct send_totals {
 	uint64_t gso_messages;
 	uint64_t segments;
 	uint64_t bytes;
+	uint64_t fragmentable; /* segments */
 	uint64_t gso_fallbacks;
 	int gso_given_up; /* errno that made the sender give segmentation up now, 0: it did not */
 };
@@ -36,10 +44,12 @@ struct send_totals {
 struct udp_sender {
 	bool may_segment; /* as udp_sender_init() was told */
 	bool has_given_up_gso;
-	unsigned gso_failures; /* in a row, of messages whose segments went out singly */
-	size_t next_message;   /* of the batch; those before it are done with */
-	bool is_split;         /* the next message goes out singly */
-	int split_error;       /* errno that it failed with as a whole, 0: none */
+	unsigned gso_failures;  /* in a row, of messages whose segments went out singly */
+	size_t next_message;    /* of the batch; those before it are done with */
+	bool is_split;          /* the next message goes out singly */
+	int split_error;        /* errno that it failed with as a whole, 0: none */
+	size_t failed_segments; /* of the next message: they are left out */
+	bool lets_fragment;     /* what the socket is set to */
 	struct mmsghdr headers[SEND_MAX_MESSAGES];
 	struct socket_address names[SEND_MAX_MESSAGES];
 	_Alignas(struct cmsghdr) uint8_t control[SEND_MAX_MESSAGES][SEND_CONTROL_SIZE];
@@ -51,10 +61,11 @@ enum send_outcome {
 	SEND_HAS_FAILED, /* see struct send_failure; call again for the rest */
 };
 
-/** Segments that were not sent and never will be. */
+/** Segments that were not sent, and never will be unless udp_sender_fragment() says so. */
 struct send_failure {
 	struct transport_address destination;
 	struct ip_address source; /* all zero: the kernel chose */
+	bool may_fragment;
 	size_t first_segment; /* of the batch */
 	size_t segments;
 	size_t segment_size; /* UDP payload of each but perhaps the last, bytes */
@@ -89,5 +100,11 @@ void udp_sender_restart(struct udp_sender *sender);
  */
 enum send_outcome udp_send(struct udp_sender *sender, int fd, struct outbound_batch *batch,
 			   struct send_totals *totals, struct send_failure *failure);
+
+/**
+ * After SEND_HAS_FAILED: the segments are sent all the same, so that they may be fragmented on the
+ * way. Worker, before the next udp_send().
+ */
+void udp_sender_fragment(struct udp_sender *sender, struct outbound_batch *batch);
 
 #endif

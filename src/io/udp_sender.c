@@ -16,12 +16,14 @@ void udp_sender_renew(struct udp_sender *sender)
 {
 	sender->has_given_up_gso = false;
 	sender->gso_failures = 0;
+	sender->lets_fragment = false;
 }
 
 void udp_sender_restart(struct udp_sender *sender)
 {
 	sender->next_message = 0;
 	sender->is_split = false;
+	sender->failed_segments = 0;
 }
 
 static size_t put_control(uint8_t *buffer, size_t used, int level, int type, const void *data,
@@ -84,16 +86,17 @@ static bool goes_singly(const struct udp_sender *sender, const struct outbound_m
 	return message->segments > udp_sender_message_segments(sender);
 }
 
-/* Whole messages, up to one that has to go singly. */
+/* Whole messages, up to one that has to go singly or differs in whether it may be fragmented. */
 static unsigned prepare_messages(struct udp_sender *sender, struct outbound_batch *batch)
 {
+	bool may_fragment = batch->messages[sender->next_message].route.may_fragment;
 	unsigned count = 0;
 
 	while (count < SEND_MAX_MESSAGES && sender->next_message + count < batch->message_count) {
 		const struct outbound_message *message =
 			&batch->messages[sender->next_message + count];
 
-		if (goes_singly(sender, message))
+		if (goes_singly(sender, message) || message->route.may_fragment != may_fragment)
 			break;
 		prepare(sender, count, batch, message, message->first_segment, message->segments);
 		count++;
@@ -144,11 +147,13 @@ static void account_segments(struct udp_sender *sender, struct outbound_message 
 	for (unsigned i = 0; i < sent; i++) {
 		size_t length = payload_length(&sender->headers[i].msg_hdr);
 
-		totals->messages++;
-		totals->segments++;
 		totals->bytes += length;
 		message->bytes -= (uint32_t)length;
 	}
+	totals->messages += sent;
+	totals->segments += sent;
+	if (message->route.may_fragment)
+		totals->fragmentable += sent;
 	message->first_segment = (uint16_t)(message->first_segment + sent);
 	message->segments = (uint16_t)(message->segments - sent);
 	if (message->segments > 0)
@@ -167,6 +172,8 @@ static void account_messages(struct udp_sender *sender, const struct outbound_ba
 		totals->messages++;
 		totals->segments += message->segments;
 		totals->bytes += message->bytes;
+		if (message->route.may_fragment)
+			totals->fragmentable += message->segments;
 		if (message->segments > 1) {
 			totals->gso_messages++;
 			sender->gso_failures = 0;
@@ -178,6 +185,18 @@ static void begin_split(struct udp_sender *sender, int error)
 {
 	sender->is_split = true;
 	sender->split_error = error;
+}
+
+static void describe(const struct outbound_message *message, int error,
+		     struct send_failure *failure)
+{
+	failure->destination = message->route.destination;
+	failure->source = message->route.source;
+	failure->may_fragment = message->route.may_fragment;
+	failure->first_segment = message->first_segment;
+	failure->segments = message->segments;
+	failure->segment_size = message->segment_size;
+	failure->error = error;
 }
 
 /* What cannot be sent for its size alone may have a shorter segment at its end. */
@@ -192,23 +211,33 @@ static size_t failing_segments(const struct udp_sender *sender,
 		       : message->segments;
 }
 
-/* Takes the segments that failed out of the next message. */
-static void report_failure(struct udp_sender *sender, struct outbound_message *message, int error,
-			   struct send_failure *failure)
+/* Tells of the segments that failed. They stay in the message until the next call. */
+static enum send_outcome report_failure(struct udp_sender *sender,
+					const struct outbound_message *message, int error,
+					struct send_failure *failure)
 {
-	failure->destination = message->route.destination;
-	failure->source = message->route.source;
-	failure->first_segment = message->first_segment;
+	describe(message, error, failure);
 	failure->segments = failing_segments(sender, message, error);
-	failure->segment_size = message->segment_size;
-	failure->error = error;
-	message->first_segment = (uint16_t)(message->first_segment + failure->segments);
-	message->segments = (uint16_t)(message->segments - failure->segments);
+	sender->failed_segments = failure->segments;
 	sender->split_error = 0; /* it was not for the offload */
+	return SEND_HAS_FAILED;
+}
+
+/* Takes the segments that failed out of the next message. */
+static void leave_out_failed(struct udp_sender *sender, struct outbound_batch *batch)
+{
+	struct outbound_message *message = &batch->messages[sender->next_message];
+	size_t failed = sender->failed_segments;
+
+	if (failed == 0)
+		return;
+	sender->failed_segments = 0;
+	message->first_segment = (uint16_t)(message->first_segment + failed);
+	message->segments = (uint16_t)(message->segments - failed);
 	if (message->segments == 0)
 		end_message(sender);
 	else
-		message->bytes -= (uint32_t)(failure->segments * message->segment_size);
+		message->bytes -= (uint32_t)(failed * message->segment_size);
 }
 
 /*
@@ -226,47 +255,88 @@ static bool source_is_gone(int fd, const struct datagram_route *route, int error
 	       errno == EADDRNOTAVAIL;
 }
 
-/* Finds another way for the next message, or reports it as failed. */
-static bool find_another_way(struct udp_sender *sender, int fd, struct outbound_batch *batch,
-			     int error, struct send_failure *failure)
+void udp_sender_fragment(struct udp_sender *sender, struct outbound_batch *batch)
 {
-	struct outbound_message *message = &batch->messages[sender->next_message];
+	batch->messages[sender->next_message].route.may_fragment = true;
+	sender->failed_segments = 0;
+}
 
-	if (source_is_gone(fd, &message->route, error)) {
-		report_failure(sender, message, EADDRNOTAVAIL, failure);
-		return false;
-	}
+/* Finds another way for the next message; false when there is none. */
+static bool find_another_way(struct udp_sender *sender, struct outbound_message *message, int error)
+{
 	if (!sender->is_split && message->segments > 1 &&
 	    (error == EINVAL || error == EIO || error == EMSGSIZE)) {
-		begin_split(sender, error);
+		/* what may be fragmented cannot be cut into larger pieces than the path takes:
+		 * EMSGSIZE, on older kernels EINVAL; that is not for the offload either */
+		begin_split(sender, message->route.may_fragment && error != EIO ? 0 : error);
 		return true;
 	}
-	report_failure(sender, message, error, failure);
 	return false;
+}
+
+/* Sets what becomes of datagrams that are larger than the path. Returns 0 or an errno. */
+static int let_fragment(struct udp_sender *sender, int fd, bool lets_fragment)
+{
+	int discover = lets_fragment ? IP_PMTUDISC_DONT : IP_PMTUDISC_DO;
+
+	if (sender->lets_fragment == lets_fragment)
+		return 0;
+	if (setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &discover, sizeof(discover)) < 0)
+		return errno;
+	sender->lets_fragment = lets_fragment;
+	return 0;
+}
+
+/* One call for what comes next. Returns how many messages the kernel took, or a negative errno. */
+static int send_some(struct udp_sender *sender, int fd, struct outbound_batch *batch,
+		     struct send_totals *totals)
+{
+	const struct outbound_message *message = &batch->messages[sender->next_message];
+	unsigned count;
+	int sent, error = let_fragment(sender, fd, message->route.may_fragment);
+
+	if (error != 0)
+		return -error;
+	count = sender->is_split ? prepare_segments(sender, batch)
+				 : prepare_messages(sender, batch);
+	sent = sendmmsg(fd, sender->headers, count, MSG_DONTWAIT);
+	totals->calls++;
+	return sent < 0 ? -errno : sent;
+}
+
+static enum send_outcome send_rest(struct udp_sender *sender, int fd, struct outbound_batch *batch,
+				   struct send_totals *totals, struct send_failure *failure)
+{
+	while (sender->next_message < batch->message_count) {
+		struct outbound_message *message = &batch->messages[sender->next_message];
+		int sent;
+
+		if (!sender->is_split && goes_singly(sender, message))
+			begin_split(sender, 0);
+		sent = send_some(sender, fd, batch, totals);
+		if (source_is_gone(fd, &message->route, -sent))
+			sent = -EADDRNOTAVAIL;
+		if (sent > 0 && sender->is_split) {
+			account_segments(sender, message, (unsigned)sent, totals);
+		} else if (sent > 0) {
+			account_messages(sender, batch, (unsigned)sent, totals);
+		} else if (sent == -EAGAIN) {
+			return SEND_IS_BLOCKED;
+		} else if (sent != -EINTR && !find_another_way(sender, message, -sent)) {
+			return report_failure(sender, message, -sent, failure);
+		}
+	}
+	return SEND_IS_DONE;
 }
 
 enum send_outcome udp_send(struct udp_sender *sender, int fd, struct outbound_batch *batch,
 			   struct send_totals *totals, struct send_failure *failure)
 {
-	while (sender->next_message < batch->message_count) {
-		struct outbound_message *message = &batch->messages[sender->next_message];
-		unsigned count;
-		int sent;
+	enum send_outcome outcome;
 
-		if (!sender->is_split && goes_singly(sender, message))
-			begin_split(sender, 0);
-		count = sender->is_split ? prepare_segments(sender, batch)
-					 : prepare_messages(sender, batch);
-		sent = sendmmsg(fd, sender->headers, count, MSG_DONTWAIT);
-		totals->calls++;
-		if (sent > 0 && sender->is_split)
-			account_segments(sender, message, (unsigned)sent, totals);
-		else if (sent > 0)
-			account_messages(sender, batch, (unsigned)sent, totals);
-		else if (errno == EAGAIN)
-			return SEND_IS_BLOCKED;
-		else if (errno != EINTR && !find_another_way(sender, fd, batch, errno, failure))
-			return SEND_HAS_FAILED;
-	}
-	return SEND_IS_DONE;
+	leave_out_failed(sender, batch);
+	outcome = send_rest(sender, fd, batch, totals, failure);
+	/* a kernel that refuses is asked again before the next datagram that carries DF */
+	(void)let_fragment(sender, fd, false);
+	return outcome;
 }

@@ -6,6 +6,13 @@
 
 #include <errno.h>
 
+enum {
+	/* TCP does not make its packets smaller, whatever it is told: net.ipv4.route.min_pmtu of
+	 * Linux, 552 since that exists. Where somebody raised it, what it holds up comes without DF
+	 * and may be fragmented for that. */
+	TCP_LEAST_PATH_MTU = 552,
+};
+
 static const enum counter verdict_counter[] = {
 	[PACKET_IS_NOT_IPV4] = COUNTER_discard_out_not_ipv4,
 	[PACKET_IS_NOT_TCP] = COUNTER_discard_out_not_tcp,
@@ -35,6 +42,7 @@ static void count_totals(struct outbound *outbound, const struct send_totals *to
 	count(outbound, COUNTER_out_gso_messages, totals->gso_messages);
 	count(outbound, COUNTER_out_segments, totals->segments);
 	count(outbound, COUNTER_out_bytes, totals->bytes);
+	count(outbound, COUNTER_out_fragmentable, totals->fragmentable);
 	count(outbound, COUNTER_gso_fallbacks, totals->gso_fallbacks);
 	outbound->carried.segments += totals->segments;
 	outbound->carried.bytes += totals->bytes;
@@ -45,13 +53,17 @@ static void count_totals(struct outbound *outbound, const struct send_totals *to
 	notices_raise(outbound->notices, NOTICE_GSO_GIVEN_UP);
 }
 
+/* Whether TCP cannot make its segments small enough. @mtu: the path's, 0: unknown */
+static bool is_tiny(uint32_t mtu)
+{
+	return mtu != 0 && outbound_inner_mtu(mtu) < TCP_LEAST_PATH_MTU;
+}
+
 /* Tells each packet that a refused message was made of how much the path takes. */
 static void reject_too_big(struct outbound *outbound, const struct send_failure *failure,
-			   const struct round *round)
+			   uint32_t mtu, const struct round *round)
 {
 	const struct outbound_segment *segments = outbound->batch.segments;
-	uint32_t mtu = path_mtu(&outbound->path_mtu, &failure->destination.address,
-				&failure->source, round->seconds);
 	const uint8_t *told = NULL;
 
 	if (mtu == 0 || outbound_outer_size(failure->segment_size) <= mtu)
@@ -87,6 +99,23 @@ static enum counter failure_counter(int error)
 	}
 }
 
+/* Does what can be done about segments that the path does not take. Returns false when nothing
+ * can, and they are lost. */
+static bool answer_too_big(struct outbound *outbound, const struct send_failure *failure,
+			   const struct round *round)
+{
+	uint32_t mtu = path_mtu(&outbound->path_mtu, &failure->destination.address,
+				&failure->source, round->seconds);
+
+	if (is_tiny(mtu) && !failure->may_fragment) {
+		outbound->tiny_path_at = round->seconds;
+		udp_sender_fragment(&outbound->sender, &outbound->batch);
+		return true;
+	}
+	reject_too_big(outbound, failure, mtu, round);
+	return false;
+}
+
 /* Sends the batch. Returns false, with the rest kept, when the socket is full. */
 static bool flush(struct outbound *outbound, int socket, const struct round *round)
 {
@@ -96,9 +125,8 @@ static bool flush(struct outbound *outbound, int socket, const struct round *rou
 
 	while ((outcome = udp_send(&outbound->sender, socket, &outbound->batch, &totals,
 				   &failure)) == SEND_HAS_FAILED) {
-		if (failure.error == EMSGSIZE)
-			reject_too_big(outbound, &failure, round);
-		count(outbound, failure_counter(failure.error), failure.segments);
+		if (failure.error != EMSGSIZE || !answer_too_big(outbound, &failure, round))
+			count(outbound, failure_counter(failure.error), failure.segments);
 	}
 	count_totals(outbound, &totals);
 	if (outcome == SEND_IS_BLOCKED) {
@@ -180,6 +208,23 @@ static void count_for_log(const struct outbound *outbound, const struct peer_ent
 					  memory_order_relaxed);
 }
 
+/* How the packet's segments leave, as far as that is known before they do. */
+static void choose_manner(struct outbound *outbound, const struct round *round)
+{
+	const struct tunnel_packet *packet = &outbound->packet;
+	struct datagram_route *route = &outbound->route;
+	uint32_t mtu;
+
+	route->may_fragment = packet->may_fragment;
+	route->goes_singly = false;
+	if (outbound->tiny_path_at != round->seconds)
+		return;
+	mtu = path_mtu_known(&outbound->path_mtu, &route->destination.address, &route->source,
+			     round->seconds);
+	if (is_tiny(mtu) && outbound_outer_size(tunnel_packet_segment_size(packet)) > mtu)
+		route->may_fragment = route->goes_singly = true;
+}
+
 /* Finds the packet's way. Returns false when it has none and was discarded. */
 static bool find_route(struct outbound *outbound, const struct round *round)
 {
@@ -204,6 +249,7 @@ static bool find_route(struct outbound *outbound, const struct round *round)
 	outbound->route.destination = routing.destination;
 	outbound->route.source = routing.source;
 	outbound->route.tos = packet->tos;
+	choose_manner(outbound, round);
 	return true;
 }
 

@@ -4,6 +4,11 @@
  * Theory of operation. Packets are read into an arena until it is full or nothing is left to read,
  * cut into segments, and sent together. What the socket does not take stays where it is, and
  * nothing more is read until it does.
+ *
+ * What the path is too small for is reported to its sender, as ICMP does, unless TCP cannot make
+ * its segments as small as the path claims: that leaves so that it may be fragmented, as the kernel
+ * itself does with TCP. It is decided after the first refusal; for the rest of the second in which
+ * the path's MTU is known, in advance.
  */
 #ifndef UDP_ENCAP_TUN_OUTBOUND_H
 #define UDP_ENCAP_TUN_OUTBOUND_H
@@ -45,6 +50,7 @@ struct outbound {
 	struct rejecter rejecter;
 	struct standing_queue standing_queue;
 	struct path_mtu_cache path_mtu;
+	uint32_t tiny_path_at; /* when a path was last too small for TCP, monotonic seconds */
 	struct udp_sender sender;
 	struct outbound_batch batch;
 	uint8_t *arena; /* packets as they were read, until their segments were sent */

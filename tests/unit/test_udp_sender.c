@@ -22,6 +22,7 @@ struct offer {
 	size_t length;
 	bool is_gso;
 	bool has_local;
+	bool may_fragment;
 };
 
 static int (*refuse)(const struct offer *offer); /* an errno, or 0 to take the message */
@@ -29,10 +30,13 @@ static unsigned messages_left;                   /* until the socket is full */
 static bool source_is_gone;                      /* 192.0.2.1, which some messages have */
 static uint8_t sent[SENT_ROOM];
 static size_t sent_length;
+static bool lets_fragment;  /* what the socket is set to */
+static unsigned set_calls;  /* how often it was */
+static bool refuses_to_set; /* the kernel does */
 
 static struct offer describe(struct msghdr *header)
 {
-	struct offer offer = {0};
+	struct offer offer = {.may_fragment = lets_fragment};
 
 	for (size_t i = 0; i < (size_t)header->msg_iovlen; i++)
 		offer.length += header->msg_iov[i].iov_len;
@@ -64,14 +68,10 @@ static int send_one(struct msghdr *header)
 	return 0;
 }
 
-/* stands in for the C library's, too: who is asked whether the source is an address of this host */
-int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+static int ask_for_source(const void *value, socklen_t length)
 {
 	struct in_addr source;
 
-	(void)fd;
-	assert_int_equal(level, IPPROTO_IP);
-	assert_int_equal(name, IP_MULTICAST_IF);
 	assert_int_equal(length, sizeof(source));
 	memcpy(&source, value, sizeof(source));
 	assert_int_equal(ntohl(source.s_addr), 0xc0000201);
@@ -81,7 +81,34 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
 	return -1;
 }
 
-/* stands in for the C library's */
+static int set_discover(const void *value, socklen_t length)
+{
+	int discover;
+
+	assert_int_equal(length, sizeof(discover));
+	memcpy(&discover, value, sizeof(discover));
+	assert_true(discover == IP_PMTUDISC_DO || discover == IP_PMTUDISC_DONT);
+	set_calls++;
+	if (refuses_to_set) {
+		errno = ENOPROTOOPT;
+		return -1;
+	}
+	lets_fragment = discover == IP_PMTUDISC_DONT;
+	return 0;
+}
+
+/* stands in for the C library's, as the next one: who is asked whether the source is an address of
+ * this host, and sets whether datagrams may be fragmented */
+int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+{
+	(void)fd;
+	assert_int_equal(level, IPPROTO_IP);
+	if (name == IP_MULTICAST_IF)
+		return ask_for_source(value, length);
+	assert_int_equal(name, IP_MTU_DISCOVER);
+	return set_discover(value, length);
+}
+
 int sendmmsg(int fd, struct mmsghdr *headers, unsigned count, int flags)
 {
 	(void)fd;
@@ -116,19 +143,22 @@ static struct scene *make_scene(int (*refusal)(const struct offer *offer))
 	messages_left = UINT32_MAX;
 	source_is_gone = false;
 	sent_length = 0;
+	lets_fragment = refuses_to_set = false;
+	set_calls = 0;
 	udp_sender_init(&scene->sender, true);
 	outbound_batch_clear(&scene->batch, udp_sender_message_segments(&scene->sender));
 	return scene;
 }
 
-static void add_packet(struct scene *scene, size_t number, size_t data_length, bool has_local)
+/* The route's port says where the packet goes; 0: to a peer of its own. */
+static void add_packet_by(struct scene *scene, size_t number, size_t data_length,
+			  struct datagram_route route)
 {
 	const struct virtio_net_hdr vnet = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
 					    .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
 					    .gso_size = SEGMENT_DATA};
 	uint8_t *ip = scene->packets[number] + VNET_HEADER_SIZE;
 	size_t length = IPV4_HEADER_SIZE + HEADER + data_length;
-	struct datagram_route route = {.destination = {.port = (uint16_t)(number + 1)}};
 	struct tunnel_packet packet;
 
 	memcpy(scene->packets[number], &vnet, sizeof(vnet));
@@ -141,17 +171,31 @@ static void add_packet(struct scene *scene, size_t number, size_t data_length, b
 	store_be32(ip + IPV4_HEADER_SIZE + TCP_SEQUENCE, 0);
 	for (size_t i = 0; i < data_length; i++)
 		ip[IPV4_HEADER_SIZE + HEADER + i] = (uint8_t)(number * 16 + i / SEGMENT_DATA);
-	if (has_local)
-		route.source = ip_address_from_ipv4(htonl(0xc0000201));
+	if (route.destination.port == 0)
+		route.destination.port = (uint16_t)(number + 1);
 	assert_int_equal(tunnel_packet_parse(scene->packets[number], VNET_HEADER_SIZE + length,
 					     true, &packet),
 			 PACKET_IS_TCP);
 	assert_int_equal(encapsulate(&scene->batch, &packet, 0, &route), packet.segments);
 }
 
+static void add_packet(struct scene *scene, size_t number, size_t data_length, bool has_local)
+{
+	struct datagram_route route = {0};
+
+	if (has_local)
+		route.source = ip_address_from_ipv4(htonl(0xc0000201));
+	add_packet_by(scene, number, data_length, route);
+}
+
+/* As a worker does it: to the end, or to a failure. */
 static enum send_outcome send_batch(struct scene *scene)
 {
-	return udp_send(&scene->sender, 0, &scene->batch, &scene->totals, &scene->failure);
+	enum send_outcome outcome = udp_send(&scene->sender, 0, &scene->batch, &scene->totals,
+					     &scene->failure);
+
+	assert_false(lets_fragment && !refuses_to_set); /* for long */
+	return outcome;
 }
 
 /* True when a datagram of segment `index` of a packet went out at `*at`, which is moved behind it.
@@ -182,6 +226,14 @@ static int take_everything(const struct offer *offer)
 static int refuse_gso(const struct offer *offer)
 {
 	return offer->is_gso ? EIO : 0;
+}
+
+/* A path that takes less than a segment. */
+static int refuse_large_with_df(const struct offer *offer)
+{
+	if (offer->is_gso)
+		return EINVAL;
+	return offer->length >= SEGMENT && !offer->may_fragment ? EMSGSIZE : 0;
 }
 
 static int refuse_large(const struct offer *offer)
@@ -375,6 +427,100 @@ static void a_source_address_lost_amid_a_message(void **state)
 	free(scene);
 }
 
+/* What the path is too small for is sent all the same where the caller says so, whole and in its
+ * place, and that is no fault of the offload. */
+static void what_is_too_big_is_let_be_fragmented(void **state)
+{
+	struct scene *scene = make_scene(refuse_large_with_df);
+	size_t at = 0;
+
+	(void)state;
+	for (size_t number = 0; number < 4; number++)
+		add_packet(scene, number, (size_t)3 * SEGMENT_DATA + 50, false);
+	for (size_t number = 0; number < 4; number++) {
+		assert_int_equal(send_batch(scene), SEND_HAS_FAILED);
+		assert_int_equal(scene->failure.error, EMSGSIZE);
+		assert_false(scene->failure.may_fragment);
+		udp_sender_fragment(&scene->sender, &scene->batch);
+	}
+	assert_int_equal(send_batch(scene), SEND_IS_DONE);
+	for (size_t number = 0; number < 4; number++) {
+		for (size_t index = 0; index < 3; index++)
+			expect_segment(&at, number, index, SEGMENT_DATA);
+		expect_segment(&at, number, 3, 50);
+	}
+	assert_int_equal(at, sent_length);
+	assert_int_equal(scene->totals.fragmentable, 16);
+	assert_int_equal(scene->totals.segments, 16);
+	assert_int_equal(scene->totals.bytes, sent_length);
+	free(scene);
+}
+
+/* A run of them costs two calls; DF is back for what follows, and the order is the batch's. */
+static void the_socket_is_set_once_for_a_run(void **state)
+{
+	struct scene *scene = make_scene(refuse_large_with_df);
+	struct datagram_route route = {.may_fragment = true};
+	size_t at = 0;
+
+	(void)state;
+	for (size_t number = 0; number < 6; number++) {
+		if (number >= 1 && number <= 4)
+			add_packet_by(scene, number, SEGMENT_DATA, route);
+		else
+			add_packet(scene, number, SEGMENT_DATA - 1, false);
+	}
+	assert_int_equal(send_batch(scene), SEND_IS_DONE);
+	assert_int_equal(set_calls, 2);
+	assert_int_equal(scene->totals.calls, 3);
+	assert_int_equal(scene->totals.fragmentable, 4);
+	expect_segment(&at, 0, 0, SEGMENT_DATA - 1);
+	expect_packets(&at, 1, 4, 1);
+	expect_segment(&at, 5, 0, SEGMENT_DATA - 1);
+	assert_int_equal(at, sent_length);
+	free(scene);
+}
+
+/* A message that came without DF and is larger than the path goes out in pieces. */
+static void what_came_without_df_is_not_blamed_on_gso(void **state)
+{
+	struct scene *scene = make_scene(refuse_large_with_df);
+	struct datagram_route route = {.may_fragment = true};
+	size_t at = 0;
+
+	(void)state;
+	for (size_t number = 0; number < 5; number++)
+		add_packet_by(scene, number, (size_t)6 * SEGMENT_DATA, route);
+	assert_int_equal(send_batch(scene), SEND_IS_DONE);
+	expect_packets(&at, 0, 5, 6);
+	assert_int_equal(at, sent_length);
+	assert_int_equal(scene->totals.gso_fallbacks, 0);
+	assert_false(scene->sender.has_given_up_gso);
+	free(scene);
+}
+
+/* A kernel that does not let the socket be set: an error that is told, and DF is never wrong. */
+static void a_socket_that_cannot_be_set_is_an_error(void **state)
+{
+	struct scene *scene = make_scene(take_everything);
+	struct datagram_route route = {.may_fragment = true};
+	size_t at = 0;
+
+	(void)state;
+	add_packet(scene, 0, SEGMENT_DATA, false);
+	add_packet_by(scene, 1, SEGMENT_DATA, route);
+	add_packet(scene, 2, SEGMENT_DATA, false);
+	refuses_to_set = true;
+	assert_int_equal(send_batch(scene), SEND_HAS_FAILED);
+	assert_int_equal(scene->failure.error, ENOPROTOOPT);
+	assert_int_equal(scene->failure.first_segment, 1);
+	assert_int_equal(send_batch(scene), SEND_IS_DONE);
+	expect_packets(&at, 0, 1, 1);
+	expect_packets(&at, 2, 1, 1);
+	assert_int_equal(at, sent_length);
+	free(scene);
+}
+
 static void only_the_message_that_fails_is_skipped(void **state)
 {
 	struct scene *scene = make_scene(refuse_five_segments);
@@ -430,6 +576,10 @@ int main(void)
 		cmocka_unit_test(a_lost_source_address_is_no_fault_of_gso),
 		cmocka_unit_test(a_source_address_that_is_there_is_not_to_blame),
 		cmocka_unit_test(a_source_address_lost_amid_a_message),
+		cmocka_unit_test(what_is_too_big_is_let_be_fragmented),
+		cmocka_unit_test(the_socket_is_set_once_for_a_run),
+		cmocka_unit_test(what_came_without_df_is_not_blamed_on_gso),
+		cmocka_unit_test(a_socket_that_cannot_be_set_is_an_error),
 		cmocka_unit_test(only_the_message_that_fails_is_skipped),
 		cmocka_unit_test(a_full_socket_loses_nothing),
 	};
