@@ -22,7 +22,7 @@ enum notice {
 	NOTICE_PEER_REFUSED = 1 << 0, /* no entry or no tunnel address left */
 	NOTICE_SPARES_LOW = 1 << 1,   /* the address pool's spare addresses were used or missed */
 	NOTICE_NEWCOMER = 1 << 2,     /* an entry was made, see --log-peers */
-	NOTICE_GSO_GIVEN_UP = 1 << 3, /* segments go out singly from now on */
+	NOTICE_GSO_GIVEN_UP = 1 << 3, /* for the device: segments go out singly */
 	NOTICE_TUNNEL_GONE = 1 << 4,  /* the tunnel interface was deleted */
 	/* a packet's source is not the tunnel's address */
 	NOTICE_FOREIGN_SOURCE = 1 << 5,

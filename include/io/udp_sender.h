@@ -3,10 +3,16 @@
  * datagrams (UDP_SEGMENT).
  *
  * Theory of operation. A send call stops at the first message that fails; only that message is
- * dealt with, and sending goes on behind it. A message of several datagrams that fails is tried
- * again with one datagram at a time; when that works several times in a row, it is the offload that
- * does not work here (a device without checksum offload, an old kernel), and it is given up.
- * Whether it is in use is known here alone, and whoever fills a batch asks.
+ * dealt with, and sending goes on behind it.
+ *
+ * Segmentation. A message of several datagrams that fails is tried again with one datagram at a
+ * time. When that works, it is the offload that does not work towards that destination (its route
+ * leads over a device without checksum offload, say): the caller is told, who remembers it with the
+ * peer and sends it single segments for GSO_RETRY_SECONDS; what is in the batch already follows.
+ * When it happens with GSO_FAILED_PEERS different destinations within that time, it is the device
+ * or the kernel, and the offload is given up for all. After the same time one message tries again:
+ * what works is in use again, what fails is given up at once. Whether the offload is in use is
+ * known here alone, and whoever fills a batch asks.
  *
  * Fragmentation. Datagrams carry DF, unless their route says that they may be fragmented. For those
  * the socket is set to it (IP_PMTUDISC_DONT) around the calls that send them, in the order of the
@@ -24,6 +30,10 @@
 #include "packet/batch.h"
 
 enum {
+	/* What a driver or a card does wrong it does for good; a route may be another one soon. */
+	GSO_RETRY_SECONDS = 60,
+	GSO_FAILED_PEERS = 3, /* one or two may have a route of their own */
+
 	SEND_MAX_MESSAGES = 64,
 	SEND_CONTROL_SIZE = CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(int)) +
 			    CMSG_SPACE(sizeof(struct in_pktinfo)),
@@ -38,13 +48,30 @@ struct send_totals {
 	uint64_t bytes;
 	uint64_t fragmentable; /* segments */
 	uint64_t gso_fallbacks;
-	int gso_given_up; /* errno that made the sender give segmentation up now, 0: it did not */
+	int gso_given_up; /* errno that made the sender give segmentation up for the device, 0: it
+			     did not, or does so all the time */
+};
+
+/** A destination for which a message had to go out singly. */
+struct gso_failure {
+	struct transport_address destination;
+	uint32_t at; /* monotonic seconds */
+};
+
+/** Whether segmentation works. */
+struct gso_state {
+	bool is_given_up;      /* for the device, and all of them */
+	bool is_on_trial;      /* it was, and has not worked since */
+	uint32_t given_up_at;  /* monotonic seconds */
+	uint32_t worked_at;    /* when the last trial ended well, the same; 0: none did */
+	unsigned failed_count; /* different destinations, lately */
+	struct gso_failure failed[GSO_FAILED_PEERS - 1];
 };
 
 struct udp_sender {
 	bool may_segment; /* as udp_sender_init() was told */
-	bool has_given_up_gso;
-	unsigned gso_failures;  /* in a row, of messages whose segments went out singly */
+	struct gso_state gso;
+	uint32_t now;           /* monotonic seconds */
 	size_t next_message;    /* of the batch; those before it are done with */
 	bool is_split;          /* the next message goes out singly */
 	int split_error;        /* errno that it failed with as a whole, 0: none */
@@ -59,6 +86,9 @@ enum send_outcome {
 	SEND_IS_DONE,    /* the whole batch; it can be cleared */
 	SEND_IS_BLOCKED, /* the socket is full: call again when it is writable */
 	SEND_HAS_FAILED, /* see struct send_failure; call again for the rest */
+	/* A message's segments went out singly, not as a whole: see destination, source and
+	 * error in struct send_failure; call again for the rest. */
+	SEND_HAS_FALLEN_BACK,
 };
 
 /** Segments that were not sent, and never will be unless udp_sender_fragment() says so. */
@@ -87,7 +117,7 @@ void udp_sender_renew(struct udp_sender *sender);
  */
 static inline size_t udp_sender_message_segments(const struct udp_sender *sender)
 {
-	return sender->may_segment && !sender->has_given_up_gso ? MESSAGE_MAX_SEGMENTS : 1;
+	return sender->may_segment && !sender->gso.is_given_up ? MESSAGE_MAX_SEGMENTS : 1;
 }
 
 /** Tells the sender that the batch was cleared. */
@@ -95,11 +125,12 @@ void udp_sender_restart(struct udp_sender *sender);
 
 /**
  * Sends what is left of a batch, without waiting. Worker.
+ * @now: monotonic seconds
  * @totals: added to
- * @failure: filled when SEND_HAS_FAILED is returned
+ * @failure: filled when SEND_HAS_FAILED or SEND_HAS_FALLEN_BACK is returned
  */
 enum send_outcome udp_send(struct udp_sender *sender, int fd, struct outbound_batch *batch,
-			   struct send_totals *totals, struct send_failure *failure);
+			   uint32_t now, struct send_totals *totals, struct send_failure *failure);
 
 /**
  * After SEND_HAS_FAILED: the segments are sent all the same, so that they may be fragmented on the

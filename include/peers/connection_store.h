@@ -139,6 +139,15 @@ static inline void peer_entry_prove(struct peer_entry *entry)
 	atomic_store_explicit(&entry->is_proven, true, memory_order_relaxed);
 }
 
+/**
+ * Remembers that messages for the entry's peer must have one segment each. Any thread.
+ * @until: monotonic seconds
+ */
+void connection_store_send_singly(struct peer_entry *entry, uint32_t until);
+
+/** Whether they must. Worker, under RCU. @now: monotonic seconds */
+bool connection_store_sends_singly(const struct peer_entry *entry, uint32_t now);
+
 /** An entry's record, NULL without `keeps_records`. Worker, under RCU, or control thread. */
 struct peer_record *connection_store_record(const struct connection_store *store,
 					    const struct peer_entry *entry);

@@ -44,4 +44,14 @@ struct routing {
 void peers_route(struct peers *peers, const struct departure *departure, uint32_t now,
 		 struct routing *routing);
 
+/**
+ * Finds the entry of the peer that datagrams were routed to. Worker, under RCU.
+ * @destination, @source: as peers_route() filled them
+ * @own_port: of the worker that sends, network byte order
+ * Returns NULL when there is none, or none any more.
+ */
+struct peer_entry *peers_find_routed(struct peers *peers,
+				     const struct transport_address *destination,
+				     const struct ip_address *source, uint16_t own_port);
+
 #endif

@@ -13,6 +13,7 @@ enum {
 	/* a line about foreign sources comes again when there was none for that long: what is set
 	 * up wrongly stays so, and its senders try again and again */
 	FOREIGN_QUIET_MS = 600000,
+	GSO_QUIET_MS = 3600000,    /* each worker finds it out by itself */
 };
 
 static void hear_of_refusals_again(void *state)
@@ -27,6 +28,13 @@ static void hear_of_spares_again(void *state)
 	struct warnings *warnings = state;
 
 	notices_lower(warnings->settings.notices, NOTICE_SPARES_LOW);
+}
+
+static void hear_of_gso_again(void *state)
+{
+	struct warnings *warnings = state;
+
+	notices_lower(warnings->settings.notices, NOTICE_GSO_GIVEN_UP);
 }
 
 static void tell_refusals(struct warnings *warnings)
@@ -53,14 +61,16 @@ static void look_for_spares(struct warnings *warnings)
 			  hear_of_spares_again, warnings);
 }
 
-static void tell_gso(const struct warnings *warnings)
+static void tell_gso(struct warnings *warnings)
 {
 	int error = atomic_load_explicit(&warnings->settings.notices->gso_error,
 					 memory_order_relaxed);
 
 	log_warning("segmentation offload does not work on %s (%s): datagrams go out one by one, "
-		    "slower, not less",
+		    "slower, not less; it is tried again every minute",
 		    warnings->settings.device, strerror(error));
+	event_timer_start(warnings->ending->loop, &warnings->gso_quiet, GSO_QUIET_MS,
+			  hear_of_gso_again, warnings);
 }
 
 static void keep_quiet_about_foreign_sources(struct warnings *warnings);
@@ -131,10 +141,8 @@ static void answer(void *state)
 		notices_lower(notices, NOTICE_NEWCOMER);
 		peer_log_newcomers(warnings->settings.peer_log);
 	}
-	if (raised & NOTICE_GSO_GIVEN_UP) {
+	if ((raised & NOTICE_GSO_GIVEN_UP) && !event_timer_is_started(&warnings->gso_quiet))
 		tell_gso(warnings);
-		notices_lower(notices, NOTICE_GSO_GIVEN_UP);
-	}
 	if ((raised & NOTICE_FOREIGN_SOURCE) && !event_timer_is_started(&warnings->foreign_quiet))
 		tell_foreign_source(warnings);
 	if (raised & NOTICE_COALESCING_GIVEN_UP)
@@ -160,4 +168,5 @@ void warnings_close(struct warnings *warnings)
 	event_timer_stop(&warnings->refusals_quiet);
 	event_timer_stop(&warnings->spares_quiet);
 	event_timer_stop(&warnings->foreign_quiet);
+	event_timer_stop(&warnings->gso_quiet);
 }

@@ -31,6 +31,7 @@ struct warnings {
 	struct event_timer spares_quiet;
 	struct event_timer foreign_quiet;
 	bool is_coalescing_told;
+	struct event_timer gso_quiet;
 	uint64_t refusals_told; /* as many were in the log lines so far */
 };
 

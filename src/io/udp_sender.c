@@ -1,10 +1,10 @@
 /* Sending; see udp_sender.h for the theory of operation. */
 #include "io/udp_sender.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <netinet/udp.h>
-
-enum { GSO_FAILURES_BEFORE_GIVING_UP = 3 };
 
 void udp_sender_init(struct udp_sender *sender, bool may_segment)
 {
@@ -14,8 +14,7 @@ void udp_sender_init(struct udp_sender *sender, bool may_segment)
 
 void udp_sender_renew(struct udp_sender *sender)
 {
-	sender->has_given_up_gso = false;
-	sender->gso_failures = 0;
+	memset(&sender->gso, 0, sizeof(sender->gso));
 	sender->lets_fragment = false;
 }
 
@@ -81,9 +80,22 @@ static void prepare(struct udp_sender *sender, size_t at, struct outbound_batch 
 		header->msg_control = NULL;
 }
 
+static bool has_failed_lately(const struct udp_sender *sender,
+			      const struct transport_address *destination)
+{
+	const struct gso_state *gso = &sender->gso;
+
+	for (unsigned i = 0; i < gso->failed_count; i++) {
+		if (transport_address_equal(&gso->failed[i].destination, destination))
+			return seconds_since(gso->failed[i].at, sender->now) < GSO_RETRY_SECONDS;
+	}
+	return false;
+}
+
 static bool goes_singly(const struct udp_sender *sender, const struct outbound_message *message)
 {
-	return message->segments > udp_sender_message_segments(sender);
+	return message->segments > udp_sender_message_segments(sender) ||
+	       (message->segments > 1 && has_failed_lately(sender, &message->route.destination));
 }
 
 /* Whole messages, up to one that has to go singly or differs in whether it may be fragmented. */
@@ -124,15 +136,66 @@ static size_t payload_length(const struct msghdr *header)
 	return length;
 }
 
-/* What could not be sent as one message went out singly: the offload is to blame, not the size. */
-static void blame_gso(struct udp_sender *sender, struct send_totals *totals)
+/* Whether so many others have failed lately that it is the device. Remembers this one. */
+static bool is_last_straw(struct gso_state *gso, const struct transport_address *destination,
+			  uint32_t now)
 {
-	totals->gso_fallbacks++;
-	sender->gso_failures++;
-	if (sender->gso_failures >= GSO_FAILURES_BEFORE_GIVING_UP && !sender->has_given_up_gso) {
-		sender->has_given_up_gso = true;
-		totals->gso_given_up = sender->split_error;
+	unsigned others = 0;
+
+	for (unsigned i = 0; i < gso->failed_count; i++) {
+		const struct gso_failure *failed = &gso->failed[i];
+
+		if (seconds_since(failed->at, now) < GSO_RETRY_SECONDS &&
+		    !transport_address_equal(&failed->destination, destination))
+			gso->failed[others++] = *failed;
 	}
+	gso->failed_count = others;
+	if (others == GSO_FAILED_PEERS - 1)
+		return true;
+	gso->failed[gso->failed_count++] = (struct gso_failure){*destination, now};
+	return false;
+}
+
+/* One that works for a moment whenever it is tried again was told of before. */
+static bool is_worth_telling(const struct gso_state *gso, uint32_t now)
+{
+	return !gso->is_on_trial &&
+	       (gso->worked_at == 0 || seconds_since(gso->worked_at, now) >= GSO_RETRY_SECONDS);
+}
+
+/* What could not be sent as one message went out singly: the offload is to blame, not the size. */
+static void blame_gso(struct udp_sender *sender, const struct transport_address *destination,
+		      struct send_totals *totals)
+{
+	struct gso_state *gso = &sender->gso;
+
+	totals->gso_fallbacks++;
+	if (gso->is_given_up || !(is_last_straw(gso, destination, sender->now) || gso->is_on_trial))
+		return;
+	if (is_worth_telling(gso, sender->now))
+		totals->gso_given_up = sender->split_error;
+	gso->is_given_up = true;
+	gso->is_on_trial = false;
+	gso->given_up_at = sender->now;
+	gso->failed_count = 0;
+}
+
+static void note_gso_works(struct udp_sender *sender)
+{
+	if (!sender->gso.is_on_trial)
+		return;
+	sender->gso.is_on_trial = false;
+	sender->gso.worked_at = sender->now;
+}
+
+static void try_gso_again_in_time(struct udp_sender *sender)
+{
+	struct gso_state *gso = &sender->gso;
+
+	if (!gso->is_given_up || seconds_since(gso->given_up_at, sender->now) < GSO_RETRY_SECONDS)
+		return;
+	gso->is_given_up = false;
+	gso->is_on_trial = true;
 }
 
 static void end_message(struct udp_sender *sender)
@@ -156,11 +219,6 @@ static void account_segments(struct udp_sender *sender, struct outbound_message 
 		totals->fragmentable += sent;
 	message->first_segment = (uint16_t)(message->first_segment + sent);
 	message->segments = (uint16_t)(message->segments - sent);
-	if (message->segments > 0)
-		return;
-	if (sender->split_error != 0)
-		blame_gso(sender, totals);
-	end_message(sender);
 }
 
 static void account_messages(struct udp_sender *sender, const struct outbound_batch *batch,
@@ -176,7 +234,7 @@ static void account_messages(struct udp_sender *sender, const struct outbound_ba
 			totals->fragmentable += message->segments;
 		if (message->segments > 1) {
 			totals->gso_messages++;
-			sender->gso_failures = 0;
+			note_gso_works(sender);
 		}
 	}
 }
@@ -304,6 +362,20 @@ static int send_some(struct udp_sender *sender, int fd, struct outbound_batch *b
 	return sent < 0 ? -errno : sent;
 }
 
+/* True when all of the split message is out and it was for the offload that it was split. */
+static bool ends_fallback(struct udp_sender *sender, const struct outbound_message *message,
+			  struct send_totals *totals, struct send_failure *failure)
+{
+	if (message->segments > 0)
+		return false;
+	end_message(sender);
+	if (sender->split_error == 0)
+		return false;
+	describe(message, sender->split_error, failure);
+	blame_gso(sender, &message->route.destination, totals);
+	return true;
+}
+
 static enum send_outcome send_rest(struct udp_sender *sender, int fd, struct outbound_batch *batch,
 				   struct send_totals *totals, struct send_failure *failure)
 {
@@ -318,6 +390,8 @@ static enum send_outcome send_rest(struct udp_sender *sender, int fd, struct out
 			sent = -EADDRNOTAVAIL;
 		if (sent > 0 && sender->is_split) {
 			account_segments(sender, message, (unsigned)sent, totals);
+			if (ends_fallback(sender, message, totals, failure))
+				return SEND_HAS_FALLEN_BACK;
 		} else if (sent > 0) {
 			account_messages(sender, batch, (unsigned)sent, totals);
 		} else if (sent == -EAGAIN) {
@@ -330,10 +404,12 @@ static enum send_outcome send_rest(struct udp_sender *sender, int fd, struct out
 }
 
 enum send_outcome udp_send(struct udp_sender *sender, int fd, struct outbound_batch *batch,
-			   struct send_totals *totals, struct send_failure *failure)
+			   uint32_t now, struct send_totals *totals, struct send_failure *failure)
 {
 	enum send_outcome outcome;
 
+	sender->now = now;
+	try_gso_again_in_time(sender);
 	leave_out_failed(sender, batch);
 	outcome = send_rest(sender, fd, batch, totals, failure);
 	/* a kernel that refuses is asked again before the next datagram that carries DF */

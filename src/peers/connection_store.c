@@ -4,6 +4,7 @@
  */
 #include "peers/connection_store.h"
 
+#include "base/clock.h"
 #include "base/lazy_memory.h"
 #include "peers/store.h"
 
@@ -97,6 +98,19 @@ struct peer_record *connection_store_record(const struct connection_store *store
 	return &store->newcomers.records[index_of(store, entry)];
 }
 
+void connection_store_send_singly(struct peer_entry *entry, uint32_t until)
+{
+	atomic_store_explicit(&entry_of(entry)->singly_until, until, memory_order_relaxed);
+}
+
+bool connection_store_sends_singly(const struct peer_entry *public, uint32_t now)
+{
+	const struct entry *entry = const_entry_of(public);
+	uint32_t until = atomic_load_explicit(&entry->singly_until, memory_order_relaxed);
+
+	return seconds_since(now, until) > 0;
+}
+
 uint32_t connection_store_count(const struct connection_store *store)
 {
 	return atomic_load_explicit(&store->count, memory_order_relaxed);
@@ -149,6 +163,7 @@ static void fill_entry(struct connection_store *store, const struct making *maki
 	atomic_store_explicit(&entry->last_tcp, now, memory_order_relaxed);
 	atomic_store_explicit(&entry->is_proven, false, memory_order_relaxed);
 	making->entry->aliases = 0;
+	atomic_store_explicit(&making->entry->singly_until, 0, memory_order_relaxed);
 	if (store->settings.keeps_records)
 		newcomers_begin_record(&store->newcomers, index_of(store, entry), now);
 }

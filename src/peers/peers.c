@@ -79,3 +79,15 @@ void peers_route(struct peers *peers, const struct departure *departure, uint32_
 	else
 		peers->policy->route(peers, departure, now, routing);
 }
+
+struct peer_entry *peers_find_routed(struct peers *peers,
+				     const struct transport_address *destination,
+				     const struct ip_address *source, uint16_t own_port)
+{
+	struct peer peer = {.remote = *destination, .own_port = own_port};
+
+	/* an endpoint's key is the destination alone */
+	if (peers->settings.policy == PEERS_OPEN_SERVER)
+		peer.own_address = *source;
+	return connection_store_find_peer(peers->store, &peer);
+}

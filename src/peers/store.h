@@ -12,6 +12,8 @@ struct entry {
 	_Atomic bool is_live;  /* for the control thread: published and not removed */
 	_Atomic uint32_t next; /* of the free list, or of those about to go, index + 1 */
 	uint32_t aliases;      /* the youngest, index of the key + 1; control thread */
+	/* Here, where there is room: connection_store_send_singly(). Monotonic seconds, 0: none. */
+	_Atomic uint32_t singly_until;
 };
 
 struct connection_store {
@@ -29,6 +31,12 @@ struct connection_store {
 static inline struct entry *entry_of(struct peer_entry *public)
 {
 	return (struct entry *)(void *)((char *)public - offsetof(struct entry, public));
+}
+
+static inline const struct entry *const_entry_of(const struct peer_entry *public)
+{
+	return (const struct entry *)(const void *)((const char *)public -
+						    offsetof(struct entry, public));
 }
 
 static inline uint32_t index_of(const struct connection_store *store,

@@ -116,6 +116,24 @@ static bool answer_too_big(struct outbound *outbound, const struct send_failure 
 	return false;
 }
 
+/* Deals with what the sender tells before the batch is through. */
+static void answer_sender(struct outbound *outbound, enum send_outcome outcome,
+			  const struct send_failure *failure, const struct round *round)
+{
+	struct peer_entry *entry;
+
+	if (outcome == SEND_HAS_FALLEN_BACK) {
+		entry = peers_find_routed(outbound->peers, &failure->destination, &failure->source,
+					  outbound->own_port);
+		/* without one the sender remembers it alone, among the last few */
+		if (entry != NULL)
+			connection_store_send_singly(entry, round->seconds + GSO_RETRY_SECONDS);
+		return;
+	}
+	if (failure->error != EMSGSIZE || !answer_too_big(outbound, failure, round))
+		count(outbound, failure_counter(failure->error), failure->segments);
+}
+
 /* Sends the batch. Returns false, with the rest kept, when the socket is full. */
 static bool flush(struct outbound *outbound, int socket, const struct round *round)
 {
@@ -123,10 +141,12 @@ static bool flush(struct outbound *outbound, int socket, const struct round *rou
 	struct send_failure failure;
 	enum send_outcome outcome;
 
-	while ((outcome = udp_send(&outbound->sender, socket, &outbound->batch, &totals,
-				   &failure)) == SEND_HAS_FAILED) {
-		if (failure.error != EMSGSIZE || !answer_too_big(outbound, &failure, round))
-			count(outbound, failure_counter(failure.error), failure.segments);
+	for (;;) {
+		outcome = udp_send(&outbound->sender, socket, &outbound->batch, round->seconds,
+				   &totals, &failure);
+		if (outcome == SEND_IS_DONE || outcome == SEND_IS_BLOCKED)
+			break;
+		answer_sender(outbound, outcome, &failure, round);
 	}
 	count_totals(outbound, &totals);
 	if (outcome == SEND_IS_BLOCKED) {
@@ -209,14 +229,15 @@ static void count_for_log(const struct outbound *outbound, const struct peer_ent
 }
 
 /* How the packet's segments leave, as far as that is known before they do. */
-static void choose_manner(struct outbound *outbound, const struct round *round)
+static void choose_manner(struct outbound *outbound, const struct peer_entry *entry,
+			  const struct round *round)
 {
 	const struct tunnel_packet *packet = &outbound->packet;
 	struct datagram_route *route = &outbound->route;
 	uint32_t mtu;
 
 	route->may_fragment = packet->may_fragment;
-	route->goes_singly = false;
+	route->goes_singly = entry != NULL && connection_store_sends_singly(entry, round->seconds);
 	if (outbound->tiny_path_at != round->seconds)
 		return;
 	mtu = path_mtu_known(&outbound->path_mtu, &route->destination.address, &route->source,
@@ -249,7 +270,7 @@ static bool find_route(struct outbound *outbound, const struct round *round)
 	outbound->route.destination = routing.destination;
 	outbound->route.source = routing.source;
 	outbound->route.tos = packet->tos;
-	choose_manner(outbound, round);
+	choose_manner(outbound, routing.entry, round);
 	return true;
 }
 

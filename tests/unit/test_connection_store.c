@@ -138,6 +138,7 @@ static void assert_is_new(struct connection_store *store, struct peer_entry *ent
 	assert_int_equal(entry->last_sent, now);
 	assert_int_equal(entry->last_tcp, now);
 	assert_false(peer_entry_is_proven(entry));
+	assert_false(connection_store_sends_singly(entry, now));
 }
 
 static void a_new_entry_has_nothing_of_an_old_one(void **state)
@@ -151,6 +152,7 @@ static void a_new_entry_has_nothing_of_an_old_one(void **state)
 	entry = obtain(store, 1, 7, ENTRY_MADE);
 	assert_is_new(store, entry, 7);
 	peer_entry_prove(entry);
+	connection_store_send_singly(entry, 90);
 	peer_entry_refresh(&entry->last_received, 8);
 	peer_entry_refresh(&entry->last_sent, 9);
 	peer_entry_refresh(&entry->last_tcp, 10);
@@ -204,6 +206,22 @@ static void own_addresses_are_apart(void **state)
 	}
 	assert_int_equal(connection_store_count(store), 3);
 	assert_is_sound(store);
+	connection_store_destroy(store);
+}
+
+static void how_long_messages_go_singly(void **state)
+{
+	struct connection_store *store = store_with(10, 24);
+	struct peer_entry *entry = obtain(store, 1, 7, ENTRY_MADE);
+	struct peer_entry *other = obtain(store, 2, 7, ENTRY_MADE);
+
+	(void)state;
+	connection_store_send_singly(entry, 70);
+	assert_true(connection_store_sends_singly(entry, 10));
+	assert_true(connection_store_sends_singly(entry, 69));
+	assert_false(connection_store_sends_singly(entry, 70));
+	assert_false(connection_store_sends_singly(entry, 1000000));
+	assert_false(connection_store_sends_singly(other, 10));
 	connection_store_destroy(store);
 }
 
@@ -1290,6 +1308,7 @@ int main(void)
 		cmocka_unit_test(a_new_entry_has_nothing_of_an_old_one),
 		cmocka_unit_test(times_are_stored),
 		cmocka_unit_test(own_addresses_are_apart),
+		cmocka_unit_test(how_long_messages_go_singly),
 		cmocka_unit_test(a_store_without_tunnel_addresses),
 		cmocka_unit_test(a_sweep_removes_what_it_is_told_to),
 		cmocka_unit_test(a_peer_that_comes_back_has_its_address_again),

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+enum { NOW = 1000 };
 enum { SEGMENT_DATA = 100, HEADER = 20, SEGMENT = HEADER + SEGMENT_DATA, SENT_ROOM = 1 << 16 };
 
 /* What the kernel gets to see of one message. */
@@ -23,6 +24,7 @@ struct offer {
 	bool is_gso;
 	bool has_local;
 	bool may_fragment;
+	uint16_t port; /* that it goes to, as the test made it */
 };
 
 static int (*refuse)(const struct offer *offer); /* an errno, or 0 to take the message */
@@ -36,7 +38,8 @@ static bool refuses_to_set; /* the kernel does */
 
 static struct offer describe(struct msghdr *header)
 {
-	struct offer offer = {.may_fragment = lets_fragment};
+	const struct sockaddr_in6 *name = header->msg_name;
+	struct offer offer = {.may_fragment = lets_fragment, .port = name->sin6_port};
 
 	for (size_t i = 0; i < (size_t)header->msg_iovlen; i++)
 		offer.length += header->msg_iov[i].iov_len;
@@ -131,6 +134,8 @@ struct scene {
 	struct outbound_batch batch;
 	struct send_totals totals;
 	struct send_failure failure;
+	uint32_t now;       /* monotonic seconds */
+	unsigned fallbacks; /* that the sender told of */
 	uint8_t packets[8][VNET_HEADER_SIZE + IPV4_HEADER_SIZE + HEADER + 8 * SEGMENT_DATA];
 };
 
@@ -145,6 +150,7 @@ static struct scene *make_scene(int (*refusal)(const struct offer *offer))
 	sent_length = 0;
 	lets_fragment = refuses_to_set = false;
 	set_calls = 0;
+	scene->now = NOW;
 	udp_sender_init(&scene->sender, true);
 	outbound_batch_clear(&scene->batch, udp_sender_message_segments(&scene->sender));
 	return scene;
@@ -191,11 +197,21 @@ static void add_packet(struct scene *scene, size_t number, size_t data_length, b
 /* As a worker does it: to the end, or to a failure. */
 static enum send_outcome send_batch(struct scene *scene)
 {
-	enum send_outcome outcome = udp_send(&scene->sender, 0, &scene->batch, &scene->totals,
-					     &scene->failure);
+	enum send_outcome outcome;
 
+	while ((outcome = udp_send(&scene->sender, 0, &scene->batch, scene->now, &scene->totals,
+				   &scene->failure)) == SEND_HAS_FALLEN_BACK)
+		scene->fallbacks++;
 	assert_false(lets_fragment && !refuses_to_set); /* for long */
 	return outcome;
+}
+
+/* The next batch. */
+static void clear_batch(struct scene *scene)
+{
+	outbound_batch_clear(&scene->batch, udp_sender_message_segments(&scene->sender));
+	udp_sender_restart(&scene->sender);
+	sent_length = 0;
 }
 
 /* True when a datagram of segment `index` of a packet went out at `*at`, which is moved behind it.
@@ -217,6 +233,21 @@ static void expect_packets(size_t *at, size_t first, size_t count, size_t segmen
 	}
 }
 
+/* One message to a peer. Returns whether it went as a whole. */
+static bool goes_as_a_whole(struct scene *scene, uint16_t port)
+{
+	uint64_t before = scene->totals.gso_messages;
+	size_t at = 0;
+
+	clear_batch(scene);
+	add_packet_by(scene, 0, (size_t)2 * SEGMENT_DATA,
+		      (struct datagram_route){.destination = {.port = port}});
+	assert_int_equal(send_batch(scene), SEND_IS_DONE);
+	expect_packets(&at, 0, 1, 2);
+	assert_int_equal(at, sent_length);
+	return scene->totals.gso_messages > before;
+}
+
 static int take_everything(const struct offer *offer)
 {
 	(void)offer;
@@ -226,6 +257,11 @@ static int take_everything(const struct offer *offer)
 static int refuse_gso(const struct offer *offer)
 {
 	return offer->is_gso ? EIO : 0;
+}
+
+static int refuse_gso_to_low_ports(const struct offer *offer)
+{
+	return offer->is_gso && offer->port < 10 ? EIO : 0;
 }
 
 /* A path that takes less than a segment. */
@@ -283,7 +319,7 @@ static void everything_goes_out_in_one_call(void **state)
 	free(scene);
 }
 
-/* A device that cannot cut datagrams: nothing is lost, and after three messages GSO is given up. */
+/* A device that cannot cut datagrams: nothing is lost, and after three peers GSO is given up. */
 static void gso_that_never_works_is_given_up(void **state)
 {
 	struct scene *scene = make_scene(refuse_gso);
@@ -295,7 +331,8 @@ static void gso_that_never_works_is_given_up(void **state)
 	assert_int_equal(send_batch(scene), SEND_IS_DONE);
 	expect_packets(&at, 0, 5, 6);
 	assert_int_equal(at, sent_length);
-	assert_true(scene->sender.has_given_up_gso);
+	assert_true(scene->sender.gso.is_given_up);
+	assert_int_equal(scene->fallbacks, 3);
 	assert_int_equal(scene->totals.gso_given_up, EIO);
 	assert_int_equal(udp_sender_message_segments(&scene->sender), 1);
 	assert_int_equal(scene->totals.gso_fallbacks, 3);
@@ -349,7 +386,7 @@ static void what_is_too_big_fails_and_the_rest_goes_out(void **state)
 	for (size_t number = 0; number < 4; number++)
 		expect_segment(&at, number, 3, 50);
 	assert_int_equal(at, sent_length);
-	assert_false(scene->sender.has_given_up_gso);
+	assert_false(scene->sender.gso.is_given_up);
 	assert_int_equal(scene->totals.bytes, sent_length);
 	free(scene);
 }
@@ -381,7 +418,7 @@ static void a_lost_source_address_is_no_fault_of_gso(void **state)
 		expect_packets(&at, 5, 1, 4);
 		assert_int_equal(at, sent_length);
 		assert_int_equal(scene->totals.gso_fallbacks, 0);
-		assert_false(scene->sender.has_given_up_gso);
+		assert_false(scene->sender.gso.is_given_up);
 		free(scene);
 	}
 }
@@ -427,6 +464,85 @@ static void a_source_address_lost_amid_a_message(void **state)
 	free(scene);
 }
 
+/* While one or two peers' messages fail, which are tried once, the others' stay segmented; the
+ * third different one within the time gives it up for all, an older failure does not count. */
+static void the_third_peer_within_the_time_gives_it_up(void **state)
+{
+	struct scene *scene = make_scene(refuse_gso_to_low_ports);
+
+	(void)state;
+	for (unsigned i = 0; i < 10; i++) {
+		assert_false(goes_as_a_whole(scene, 1));
+		assert_false(goes_as_a_whole(scene, 2));
+		assert_true(goes_as_a_whole(scene, 10));
+	}
+	assert_int_equal(scene->fallbacks, 2);
+	scene->now += GSO_RETRY_SECONDS;
+	assert_false(goes_as_a_whole(scene, 3));
+	assert_false(goes_as_a_whole(scene, 1));
+	assert_true(goes_as_a_whole(scene, 10));
+	assert_int_equal(scene->totals.gso_given_up, 0);
+	assert_false(goes_as_a_whole(scene, 2));
+	assert_int_equal(scene->totals.gso_given_up, EIO);
+	assert_false(goes_as_a_whole(scene, 10));
+	free(scene);
+}
+
+/* A message after the time decides: what fails is given up at once and told of no more, what works
+ * is in use again. */
+static void what_was_given_up_is_tried_again_in_time(void **state)
+{
+	struct scene *scene = make_scene(refuse_gso);
+	uint64_t fallbacks;
+
+	(void)state;
+	for (uint16_t port = 1; port <= 3; port++)
+		assert_false(goes_as_a_whole(scene, port));
+	assert_int_equal(scene->totals.gso_given_up, EIO);
+	scene->totals.gso_given_up = 0;
+	for (unsigned times = 0; times < 3; times++) {
+		fallbacks = scene->totals.gso_fallbacks;
+		scene->now += GSO_RETRY_SECONDS - 1;
+		for (unsigned i = 0; i < 3; i++)
+			assert_false(goes_as_a_whole(scene, 20));
+		assert_int_equal(scene->totals.gso_fallbacks, fallbacks);
+		scene->now++;
+		for (unsigned i = 0; i < 5; i++)
+			assert_false(goes_as_a_whole(scene, 20));
+		assert_int_equal(scene->totals.gso_fallbacks, fallbacks + 1);
+	}
+	assert_int_equal(scene->totals.gso_given_up, 0);
+	refuse = take_everything;
+	scene->now += GSO_RETRY_SECONDS;
+	(void)goes_as_a_whole(scene, 20); /* the batch was begun before */
+	assert_true(goes_as_a_whole(scene, 20));
+	free(scene);
+}
+
+/* On a device that cuts for some peers only it is given up again and again: told once. What worked
+ * for as long as the time is another matter when it fails. */
+static void what_works_for_some_is_told_once(void **state)
+{
+	struct scene *scene = make_scene(refuse_gso_to_low_ports);
+
+	(void)state;
+	for (unsigned times = 0; times < 3; times++) {
+		for (uint16_t port = 1; port <= 3; port++)
+			assert_false(goes_as_a_whole(scene, port));
+		assert_true(scene->sender.gso.is_given_up);
+		assert_int_equal(scene->totals.gso_given_up, times == 0 ? EIO : 0);
+		scene->totals.gso_given_up = 0;
+		scene->now += GSO_RETRY_SECONDS;
+		(void)goes_as_a_whole(scene, 10);
+		assert_true(goes_as_a_whole(scene, 10));
+	}
+	scene->now += GSO_RETRY_SECONDS;
+	for (uint16_t port = 1; port <= 3; port++)
+		assert_false(goes_as_a_whole(scene, port));
+	assert_int_equal(scene->totals.gso_given_up, EIO);
+	free(scene);
+}
+
 /* What the path is too small for is sent all the same where the caller says so, whole and in its
  * place, and that is no fault of the offload. */
 static void what_is_too_big_is_let_be_fragmented(void **state)
@@ -453,6 +569,7 @@ static void what_is_too_big_is_let_be_fragmented(void **state)
 	assert_int_equal(scene->totals.fragmentable, 16);
 	assert_int_equal(scene->totals.segments, 16);
 	assert_int_equal(scene->totals.bytes, sent_length);
+	assert_int_equal(scene->fallbacks, 0);
 	free(scene);
 }
 
@@ -494,8 +611,9 @@ static void what_came_without_df_is_not_blamed_on_gso(void **state)
 	assert_int_equal(send_batch(scene), SEND_IS_DONE);
 	expect_packets(&at, 0, 5, 6);
 	assert_int_equal(at, sent_length);
+	assert_int_equal(scene->fallbacks, 0);
 	assert_int_equal(scene->totals.gso_fallbacks, 0);
-	assert_false(scene->sender.has_given_up_gso);
+	assert_false(scene->sender.gso.is_given_up);
 	free(scene);
 }
 
@@ -576,6 +694,9 @@ int main(void)
 		cmocka_unit_test(a_lost_source_address_is_no_fault_of_gso),
 		cmocka_unit_test(a_source_address_that_is_there_is_not_to_blame),
 		cmocka_unit_test(a_source_address_lost_amid_a_message),
+		cmocka_unit_test(the_third_peer_within_the_time_gives_it_up),
+		cmocka_unit_test(what_was_given_up_is_tried_again_in_time),
+		cmocka_unit_test(what_works_for_some_is_told_once),
 		cmocka_unit_test(what_is_too_big_is_let_be_fragmented),
 		cmocka_unit_test(the_socket_is_set_once_for_a_run),
 		cmocka_unit_test(what_came_without_df_is_not_blamed_on_gso),
