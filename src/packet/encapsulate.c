@@ -23,8 +23,9 @@ static bool has_right_checksum(const struct tunnel_packet *packet)
 	return checksum_fold(checksum_add(sum, ip + IPV4_HEADER_SIZE, length)) == 0xffff;
 }
 
-/* The rest of rule T1 and the description, for plain IPv4 that carries TCP. */
-static enum packet_verdict parse_tcp(struct tunnel_packet *packet, uint16_t gso_size)
+/* The rest of rule T1, rule T7 and the description, for plain IPv4 that carries TCP. */
+static enum packet_verdict parse_tcp(struct tunnel_packet *packet,
+				     const struct virtio_net_hdr *vnet)
 {
 	const uint8_t *ip = packet->ip;
 	const uint8_t *tcp = ip + IPV4_HEADER_SIZE;
@@ -45,18 +46,19 @@ static enum packet_verdict parse_tcp(struct tunnel_packet *packet, uint16_t gso_
 	packet->may_fragment = !(ip[IPV4_FRAGMENT] & IPV4_DONT_FRAGMENT >> 8);
 	packet->segment_data = packet->data_length;
 	packet->segments = 1;
-	if (gso_size > 0 && packet->data_length > gso_size) {
-		packet->segment_data = gso_size;
-		packet->segments = (packet->data_length + gso_size - 1) / gso_size;
+	if (vnet->gso_type != VIRTIO_NET_HDR_GSO_NONE && vnet->gso_size > 0 &&
+	    packet->data_length > vnet->gso_size) {
+		packet->segment_data = vnet->gso_size;
+		packet->segments = (packet->data_length + vnet->gso_size - 1) / vnet->gso_size;
 	}
-	return PACKET_IS_TCP;
+	return is_vouched_for(vnet) || has_right_checksum(packet) ? PACKET_IS_TCP
+								  : PACKET_HAS_BAD_CHECKSUM;
 }
 
 enum packet_verdict tunnel_packet_parse(uint8_t *bytes, size_t length, bool with_vnet_header,
 					struct tunnel_packet *packet)
 {
 	struct virtio_net_hdr vnet = {.gso_type = VIRTIO_NET_HDR_GSO_NONE};
-	enum packet_verdict verdict;
 
 	if (with_vnet_header) {
 		if (length < VNET_HEADER_SIZE)
@@ -78,10 +80,7 @@ enum packet_verdict tunnel_packet_parse(uint8_t *bytes, size_t length, bool with
 		return PACKET_HAS_IP_OPTIONS;
 	if (load_be16(bytes + IPV4_FRAGMENT) & (IPV4_MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET))
 		return PACKET_IS_FRAGMENT;
-	verdict = parse_tcp(packet, vnet.gso_type == VIRTIO_NET_HDR_GSO_NONE ? 0 : vnet.gso_size);
-	if (verdict == PACKET_IS_TCP && !is_vouched_for(&vnet) && !has_right_checksum(packet))
-		return PACKET_HAS_BAD_CHECKSUM;
-	return verdict;
+	return parse_tcp(packet, &vnet);
 }
 
 uint32_t outbound_gso_max_size(uint32_t mtu)
@@ -103,12 +102,16 @@ uint32_t outbound_gso_max_size(uint32_t mtu)
 	return size;
 }
 
+/* In one go, which takes half as long as field by field: there is nothing between the fields. */
 static bool route_equal(const struct datagram_route *a, const struct datagram_route *b)
 {
-	return a->tos == b->tos && a->may_fragment == b->may_fragment &&
-	       a->goes_singly == b->goes_singly &&
-	       transport_address_equal(&a->destination, &b->destination) &&
-	       ip_address_equal(&a->source, &b->source);
+	enum { SIZE = offsetof(struct datagram_route, goes_singly) + sizeof(a->goes_singly) };
+
+	_Static_assert(SIZE == sizeof(a->destination.address) + sizeof(a->destination.port) +
+				       sizeof(a->source) + sizeof(a->tos) +
+				       sizeof(a->may_fragment) + sizeof(a->goes_singly),
+		       "a route has no padding between its fields");
+	return memcmp(a, b, SIZE) == 0;
 }
 
 /* The message that takes a segment of `size` bytes, or NULL when there is no room for another one.
@@ -133,7 +136,7 @@ static struct outbound_message *message_for(struct outbound_batch *batch, size_t
 	message->segments = 0;
 	message->segment_size = (uint16_t)size;
 	message->bytes = 0;
-	message->is_complete = false;
+	message->is_complete = route->goes_singly;
 	return message;
 }
 
@@ -212,7 +215,8 @@ size_t encapsulate(struct outbound_batch *batch, const struct tunnel_packet *pac
 
 		if (message == NULL)
 			break;
-		message->is_complete = size < message->segment_size || route->goes_singly;
+		if (size < message->segment_size)
+			message->is_complete = true;
 		if (!is_last && !message->is_complete)
 			run = run_length(batch, message, packet, index);
 		for (size_t i = 0; i < run; i++)
