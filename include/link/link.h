@@ -109,6 +109,9 @@ int link_set_sysctl(const char *family, const char *name, const char *key, const
 /** Opens a descriptor that becomes readable when an interface or IPv4 address changes; or < 0. */
 int link_monitor_open(void);
 
+/** The same for IPv4 routes, the rules that choose among their tables, and nexthop objects. */
+int link_route_monitor_open(void);
+
 /** Reads and forgets all that the monitor has to say. */
 void link_monitor_drain(int monitor);
 

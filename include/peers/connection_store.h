@@ -40,6 +40,8 @@
  *     search. Both need a compare-and-swap of 64 bits for the free lists and spare addresses, and
  *     64-bit counts; a 32-bit target without one gets them from libatomic, which takes a lock for
  *     the moment of that one operation.
+ * (h) In a store without a pool, an entry that was just made uses the device's source; one that the
+ *     control thread sets is seen whole, and what the entry's place held before never.
  */
 #ifndef UDP_ENCAP_TUN_CONNECTION_STORE_H
 #define UDP_ENCAP_TUN_CONNECTION_STORE_H
@@ -47,17 +49,22 @@
 #include "base/rcu.h"
 #include "peers/address_pool.h"
 #include "peers/destination.h"
+#include "peers/source.h"
 
 enum { ALIAS_SECONDS = 5 };
 
 /** What the packet path touches of an entry. */
 struct peer_entry {
-	struct destination *destination;  /* RCU, see peer_entry_destination() */
-	struct ip_address tunnel_address; /* all zero in a store without a pool */
-	_Atomic uint32_t last_received;   /* monotonic seconds, any datagram */
-	_Atomic uint32_t last_sent;       /* any datagram, keepalives too */
-	_Atomic uint32_t last_tcp;        /* TCP either way */
-	_Atomic bool is_proven;           /* the peer has shown that it receives */
+	struct destination *destination; /* RCU, see peer_entry_destination() */
+	union {
+		struct ip_address tunnel_address; /* of a store with a pool */
+		struct source_words source;       /* of one without, see peer_entry_source() */
+	};
+	_Atomic uint32_t last_received; /* monotonic seconds, any datagram */
+	_Atomic uint32_t last_sent;     /* any datagram, keepalives too */
+	_Atomic uint32_t last_tcp;      /* TCP either way */
+	_Atomic bool is_proven;         /* the peer has shown that it receives */
+	_Atomic uint8_t source_state;   /* of enum source_state */
 };
 
 /** What --log-peers tells of an entry; kept beside the entries, and only when asked for. */
@@ -147,6 +154,34 @@ void connection_store_send_singly(struct peer_entry *entry, uint32_t until);
 
 /** Whether they must. Worker, under RCU. @now: monotonic seconds */
 bool connection_store_sends_singly(const struct peer_entry *entry, uint32_t now);
+
+/**
+ * What is known of the source of datagrams to the entry's peer, in a store without a pool. Any
+ * thread.
+ * @source: written when SOURCE_IS_OWN is returned
+ */
+static inline enum source_state peer_entry_source(const struct peer_entry *entry,
+						  struct ip_address *source)
+{
+	/* pairs with the release of peer_entry_set_source() */
+	enum source_state state = atomic_load_explicit(&entry->source_state, memory_order_acquire);
+
+	if (state == SOURCE_IS_OWN)
+		*source = source_words_load(&entry->source);
+	return state;
+}
+
+/**
+ * Sets it. Control thread.
+ * @source: with SOURCE_IS_OWN, may be NULL otherwise
+ */
+static inline void peer_entry_set_source(struct peer_entry *entry, enum source_state state,
+					 const struct ip_address *source)
+{
+	if (state == SOURCE_IS_OWN)
+		source_words_store(&entry->source, source);
+	atomic_store_explicit(&entry->source_state, (uint8_t)state, memory_order_release);
+}
 
 /** An entry's record, NULL without `keeps_records`. Worker, under RCU, or control thread. */
 struct peer_record *connection_store_record(const struct connection_store *store,

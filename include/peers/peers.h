@@ -42,7 +42,8 @@ struct peers {
 	const struct policy_operations *policy;
 	struct peers_settings settings;
 	struct connection_store *store;
-	struct tunnel_addresses *tunnel; /* RCU, never NULL */
+	struct tunnel_addresses *tunnel;  /* RCU, never NULL */
+	struct ip_address *device_source; /* RCU, never NULL; see peers_find_source() */
 };
 
 /** Prepares the room; false when there is no memory. Before the workers start. */
@@ -57,6 +58,31 @@ void peers_close(struct peers *peers);
  * Returns false, with everything as before, when there is no memory.
  */
 bool peers_set_tunnel_addresses(struct peers *peers, const struct tunnel_addresses *addresses);
+
+/**
+ * Publishes from which address an endpoint sends by the bound device, where no entry knows better;
+ * all zero: from none. Control thread, registered with RCU.
+ * Returns false, with everything as before, when there is no memory.
+ */
+bool peers_set_device_source(struct peers *peers, const struct ip_address *source);
+
+/**
+ * The address that an endpoint's datagrams to a destination leave from (rule T5). Worker, under
+ * RCU, or control thread.
+ * @entry: the destination's; NULL: it has none
+ * Returns false when there is none: nothing may be sent.
+ */
+static inline bool peers_find_source(const struct peers *peers, const struct peer_entry *entry,
+				     struct ip_address *source)
+{
+	enum source_state state = entry == NULL ? SOURCE_IS_THE_DEVICES
+						: peer_entry_source(entry, source);
+
+	if (state == SOURCE_IS_OWN)
+		return true;
+	*source = *rcu_read(peers->device_source);
+	return state != SOURCE_IS_MISSING && !ip_address_is_none(source);
+}
 
 /** What the entry's peer sent or was sent was TCP. Worker, under RCU. @now: monotonic seconds */
 static inline void peers_note_tcp(struct peer_entry *entry, uint32_t now)

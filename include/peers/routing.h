@@ -23,6 +23,7 @@ enum routing_verdict {
 	ROUTING_KNOWS_NO_DESTINATION,  /* a tunnel address that is nobody's */
 	ROUTING_HAS_LOST_ITS_PEER,     /* the entry's source was taken from it */
 	ROUTING_CANNOT_REMEMBER,       /* no room for an entry without which no answer comes in */
+	ROUTING_HAS_NO_SOURCE,         /* no address to send from */
 };
 
 /** What was decided, and facts that the worker counts or tells of. */
@@ -30,9 +31,9 @@ struct routing {
 	enum routing_verdict verdict;
 	enum obtain_result obtained;          /* ENTRY_FOUND where none was asked for */
 	size_t max_payload;                   /* UDP payload of a segment at most, bytes */
-	struct peer_entry *entry;             /* NULL: not routed, or there was no room for one */
+	struct peer_entry *entry;             /* NULL: there is none, or no room for one */
 	struct transport_address destination; /* of the datagrams */
-	struct ip_address source;             /* of the datagrams, all zero: the kernel chooses */
+	struct ip_address source;             /* of the datagrams, all zero: not known */
 };
 
 /**

@@ -5,6 +5,7 @@
 #include "control/control_datagrams.h"
 #include "control/interfaces.h"
 #include "control/signals.h"
+#include "control/sources.h"
 #include "control/tally.h"
 #include "control/warnings.h"
 
@@ -20,6 +21,7 @@ struct control {
 	struct peer_log peer_log;
 	struct signals signals;
 	struct interfaces interfaces;
+	struct sources sources;
 	struct expiry expiry;
 	struct warnings warnings;
 	struct control_datagrams control_datagrams;
@@ -60,7 +62,7 @@ static bool open_expiry(struct control *control, const struct control_settings *
 {
 	const struct options *options = settings->options;
 	const struct expiry_settings expiry = {
-		.store = settings->peers->store,
+		.peers = settings->peers,
 		.peer_log = &control->peer_log,
 		.counters = &control->tally.control,
 		.is_server = options_server_mode(options),
@@ -101,6 +103,29 @@ static bool set_up_interfaces(struct control *control, const struct control_sett
 	return interfaces_set_up(&control->interfaces, &control->ending, &tunnel, &wan);
 }
 
+/* A server answers from where it was spoken to. */
+static bool start_sources(struct control *control, const struct control_settings *settings)
+{
+	const struct options *options = settings->options;
+	const struct sources_settings sources = {
+		.peers = settings->peers,
+		.notices = &settings->exchange->notices,
+		.device = options->bind_to_interface,
+		.fwmark = options->fwmark,
+		.own_port = htons((uint16_t)options->listen_port),
+	};
+	int error;
+
+	if (options_server_mode(options))
+		return true;
+	error = sources_start(&control->sources, control->ending.loop, &sources);
+	if (error < 0)
+		log_error("cannot listen to changes of routes: %s", strerror(-error));
+	else
+		control->interfaces.sources = &control->sources;
+	return error == 0;
+}
+
 static void start_warnings(struct control *control, const struct control_settings *settings)
 {
 	const struct warnings_settings warnings = {
@@ -111,6 +136,7 @@ static void start_warnings(struct control *control, const struct control_setting
 		.device = settings->options->bind_to_interface,
 		.tunnel = settings->tun->name,
 		.is_server = options_server_mode(settings->options),
+		.sources = &control->sources,
 	};
 
 	warnings_start(&control->warnings, &control->ending, &warnings);
@@ -155,7 +181,7 @@ bool control_set_up(struct control *control, const struct control_settings *sett
 	signals_start(&control->signals, &control->ending, print_counters, control);
 	start_warnings(control, settings);
 	return start_control_datagrams(control, settings) && open_expiry(control, settings) &&
-	       set_up_interfaces(control, settings);
+	       set_up_interfaces(control, settings) && start_sources(control, settings);
 }
 
 enum control_outcome control_run(struct control *control)
@@ -178,6 +204,7 @@ void control_close(struct control *control)
 	if (control->outputs != NULL)
 		outputs_stop(control->outputs);
 	control_datagrams_close(&control->control_datagrams);
+	sources_close(&control->sources);
 	warnings_close(&control->warnings);
 	interfaces_close(&control->interfaces);
 	expiry_close(&control->expiry);

@@ -46,19 +46,39 @@ static bool server_entry_is_over(struct peer_entry *entry, void *argument)
 			  sweep->settings->connection_timeout);
 }
 
+/* An empty datagram from an address. Returns false when it could not be sent. */
+static bool send_empty(int socket, const struct transport_address *destination,
+		       const struct ip_address *source)
+{
+	const struct in_pktinfo info = {.ipi_spec_dst.s_addr = ip_address_ipv4(source)};
+	_Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(info))] = {0};
+	struct socket_address name;
+	struct msghdr message = {
+		.msg_name = &name,
+		.msg_namelen = socket_address_make(&name, destination),
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	header->cmsg_level = IPPROTO_IP;
+	header->cmsg_type = IP_PKTINFO;
+	header->cmsg_len = CMSG_LEN(sizeof(info));
+	memcpy(CMSG_DATA(header), &info, sizeof(info));
+	return sendmsg(socket, &message, MSG_DONTWAIT) >= 0;
+}
+
 /* Returns false when it could not be sent, such as when the socket is full. */
 static bool send_keepalive(struct sweep *sweep, struct peer_entry *entry)
 {
 	const struct destination *destination = peer_entry_destination(entry);
-	struct socket_address name;
-	socklen_t length;
+	struct ip_address source;
 	size_t which;
 
-	if (destination == NULL)
+	if (destination == NULL || !peers_find_source(sweep->settings->peers, entry, &source))
 		return false;
-	length = socket_address_make(&name, &destination->peer.remote);
 	which = ntohs(destination->peer.own_port) - (size_t)sweep->settings->first_port;
-	if (sendto(sweep->expiry->sockets[which], "", 0, MSG_DONTWAIT, &name.any, length) < 0)
+	if (!send_empty(sweep->expiry->sockets[which], &destination->peer.remote, &source))
 		return false;
 	counter_add(sweep->settings->counters, COUNTER_keepalives_sent, 1);
 	peer_entry_refresh(&entry->last_sent, sweep->now);
@@ -110,7 +130,7 @@ static void sweep_entries(void *state)
 	struct sweep sweep = {expiry, settings, monotonic_seconds(), shortest_life(settings)};
 	uint32_t removed;
 
-	removed = connection_store_sweep(settings->store, sweep.now,
+	removed = connection_store_sweep(settings->peers->store, sweep.now,
 					 settings->is_server ? server_entry_is_over
 							     : destination_is_over,
 					 log_expired, &sweep);

@@ -4,7 +4,8 @@
  * Theory of operation. A sweep looks at every entry, removes those whose time is over, sends the
  * keepalives that are due, and says after how many seconds something may be due again; a timer
  * brings the next one. Keepalives leave by duplicates of the workers' sockets: of the first one, or
- * of each that has a port of its own.
+ * of each that has a port of its own; and from the address that datagrams to the destination leave
+ * from. Where there is none, none is sent, and it is tried again each second.
  */
 #ifndef UDP_ENCAP_TUN_EXPIRY_H
 #define UDP_ENCAP_TUN_EXPIRY_H
@@ -14,7 +15,7 @@
 #include "control/peer_log.h"
 
 struct expiry_settings {
-	struct connection_store *store;
+	const struct peers *peers;
 	struct peer_log *peer_log;
 	struct counters *counters;
 	bool is_server;              /* rule R3, else destinations that are kept alive */

@@ -50,6 +50,8 @@ static void something_changed(void *state)
 
 	link_monitor_drain(interfaces->monitor);
 	look_again(interfaces);
+	if (interfaces->sources != NULL)
+		sources_look(interfaces->sources);
 }
 
 bool interfaces_set_up(struct interfaces *interfaces, struct ending *ending,

@@ -11,6 +11,7 @@
 
 #include "control/ending.h"
 #include "control/retry.h"
+#include "control/sources.h"
 #include "control/tunnel_side.h"
 #include "control/wan.h"
 
@@ -21,6 +22,7 @@ struct interfaces {
 	struct ending *ending;
 	struct tunnel_side tunnel;
 	struct wan wan;
+	struct sources *sources; /* told of changes, NULL: nobody is */
 };
 
 /** Begins to listen to the kernel. Returns 0 or a negative errno. */

@@ -147,6 +147,8 @@ static void answer(void *state)
 		tell_foreign_source(warnings);
 	if (raised & NOTICE_COALESCING_GIVEN_UP)
 		tell_coalescing(warnings);
+	if (raised & NOTICE_SOURCE_WANTED)
+		sources_want(warnings->settings.sources);
 	if ((raised & NOTICE_SPARES_LOW) && !event_timer_is_started(&warnings->spares_quiet))
 		look_for_spares(warnings);
 	if ((raised & NOTICE_PEER_REFUSED) && !event_timer_is_started(&warnings->refusals_quiet))

@@ -1,5 +1,6 @@
 /*
- * Answers to the workers' notices: lines in the log, spare addresses, the list of newcomers.
+ * Answers to the workers' notices: lines in the log, spare addresses, the list of newcomers,
+ * sources of new entries.
  *
  * Theory of operation. A notice that stays up is not raised again, so how long it is left up is the
  * rate limit of what it is about: a timer lowers it, or nobody where one line is enough.
@@ -9,6 +10,7 @@
 
 #include "control/ending.h"
 #include "control/peer_log.h"
+#include "control/sources.h"
 #include "control/tally.h"
 #include "exchange/notices.h"
 #include "peers/peers.h"
@@ -21,6 +23,7 @@ struct warnings_settings {
 	const char *device; /* the bound one's name */
 	const char *tunnel; /* the tunnel interface's name */
 	bool is_server;
+	struct sources *sources; /* asked where an entry wants its source */
 };
 
 struct warnings {

@@ -196,12 +196,9 @@ int link_set_sysctl(const char *family, const char *name, const char *key, const
 	return error;
 }
 
-int link_monitor_open(void)
+static int open_monitor(uint32_t groups)
 {
-	struct sockaddr_nl address = {
-		.nl_family = AF_NETLINK,
-		.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR,
-	};
+	struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = groups};
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
 
 	if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
@@ -209,6 +206,17 @@ int link_monitor_open(void)
 		fd = -1;
 	}
 	return fd;
+}
+
+int link_monitor_open(void)
+{
+	return open_monitor(RTMGRP_LINK | RTMGRP_IPV4_IFADDR);
+}
+
+int link_route_monitor_open(void)
+{
+	/* a group that the kernel does not know is left out */
+	return open_monitor(RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE | 1u << (RTNLGRP_NEXTHOP - 1));
 }
 
 void link_monitor_drain(int monitor)

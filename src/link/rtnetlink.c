@@ -1,5 +1,5 @@
-/* Requests to rtnetlink, each on a socket of its own: they are rare, and none can disturb another.
- */
+/* Requests to rtnetlink: most on a socket of their own, for they are rare, and none can disturb
+ * another. */
 #include "link/rtnetlink.h"
 
 #include <errno.h>
@@ -56,30 +56,45 @@ static int receive_answer(struct mnl_socket *netlink, unsigned sequence, mnl_cb_
 	return 0;
 }
 
-static int send_request(struct mnl_socket *netlink, const struct nlmsghdr *request)
+struct mnl_socket *rtnetlink_open(void)
 {
 	const struct timeval patience = {.tv_usec = ANSWER_MICROSECONDS};
+	struct mnl_socket *netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	int error;
 
+	if (netlink == NULL)
+		return NULL;
 	if (setsockopt(mnl_socket_get_fd(netlink), SOL_SOCKET, SO_RCVTIMEO, &patience,
-		       sizeof(patience)) < 0 ||
-	    mnl_socket_bind(netlink, 0, MNL_SOCKET_AUTOPID) < 0 ||
-	    mnl_socket_sendto(netlink, request, request->nlmsg_len) < 0)
+		       sizeof(patience)) == 0 &&
+	    mnl_socket_bind(netlink, 0, MNL_SOCKET_AUTOPID) == 0)
+		return netlink;
+	error = errno;
+	mnl_socket_close(netlink);
+	errno = error;
+	return NULL;
+}
+
+int rtnetlink_ask(struct mnl_socket *netlink, struct nlmsghdr *request, mnl_cb_t callback,
+		  void *argument)
+{
+	/* of all sockets together: an answer that comes too late answers no other request */
+	static unsigned sequence;
+
+	request->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
+	request->nlmsg_seq = ++sequence;
+	if (mnl_socket_sendto(netlink, request, request->nlmsg_len) < 0)
 		return -errno;
-	return 0;
+	return receive_answer(netlink, request->nlmsg_seq, callback, argument);
 }
 
 int rtnetlink_talk(struct nlmsghdr *request, mnl_cb_t callback, void *argument)
 {
-	struct mnl_socket *netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	struct mnl_socket *netlink = rtnetlink_open();
 	int result;
 
 	if (netlink == NULL)
 		return -errno;
-	request->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
-	request->nlmsg_seq = 1;
-	result = send_request(netlink, request);
-	if (result == 0)
-		result = receive_answer(netlink, request->nlmsg_seq, callback, argument);
+	result = rtnetlink_ask(netlink, request, callback, argument);
 	mnl_socket_close(netlink);
 	return result;
 }

@@ -1,7 +1,8 @@
 /*
  * The endpoint: packets go to their own destination at the far ends' port (rule T3), which is
- * remembered for keepalives; datagrams come in as from their own source (rule R4), from any, or
- * from those that something was sent to (rule R1).
+ * remembered for keepalives, from an address that the bound device may use (rule T5); datagrams
+ * come in as from their own source (rule R4), from any, or from those that something was sent to
+ * (rule R1).
  */
 #include "peers/policy.h"
 
@@ -54,10 +55,12 @@ static void route_anywhere(struct peers *peers, const struct departure *departur
 
 	routing->entry = connection_store_obtain(peers->store, &peer, now, &routing->obtained);
 	routing->destination = peer.remote;
-	routing->source = (struct ip_address){{0}};
+	if (!peers_find_source(peers, routing->entry, &routing->source))
+		routing->verdict = ROUTING_HAS_NO_SOURCE;
 	if (routing->entry == NULL)
 		return;
-	peer_entry_refresh(&routing->entry->last_sent, now);
+	if (routing->verdict == ROUTED)
+		peer_entry_refresh(&routing->entry->last_sent, now);
 	peer_entry_refresh(&routing->entry->last_tcp, now);
 }
 

@@ -14,8 +14,9 @@ bool peers_open(struct peers *peers, const struct peers_settings *settings)
 	peers->policy = policies[settings->policy];
 	peers->settings = *settings;
 	peers->tunnel = calloc(1, sizeof(*peers->tunnel));
+	peers->device_source = calloc(1, sizeof(*peers->device_source));
 	peers->store = connection_store_create(&settings->store);
-	if (peers->tunnel != NULL && peers->store != NULL)
+	if (peers->tunnel != NULL && peers->device_source != NULL && peers->store != NULL)
 		return true;
 	peers_close(peers);
 	return false;
@@ -25,8 +26,10 @@ void peers_close(struct peers *peers)
 {
 	connection_store_destroy(peers->store);
 	free(peers->tunnel);
+	free(peers->device_source);
 	peers->store = NULL;
 	peers->tunnel = NULL;
+	peers->device_source = NULL;
 }
 
 bool peers_set_tunnel_addresses(struct peers *peers, const struct tunnel_addresses *addresses)
@@ -41,6 +44,23 @@ bool peers_set_tunnel_addresses(struct peers *peers, const struct tunnel_address
 		return false;
 	*snapshot = *addresses;
 	rcu_publish(peers->tunnel, snapshot);
+	rcu_wait_for_readers();
+	free(former);
+	return true;
+}
+
+bool peers_set_device_source(struct peers *peers, const struct ip_address *source)
+{
+	struct ip_address *former = peers->device_source;
+	struct ip_address *snapshot;
+
+	if (ip_address_equal(former, source))
+		return true;
+	snapshot = malloc(sizeof(*snapshot));
+	if (snapshot == NULL)
+		return false;
+	*snapshot = *source;
+	rcu_publish(peers->device_source, snapshot);
 	rcu_wait_for_readers();
 	free(former);
 	return true;

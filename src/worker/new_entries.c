@@ -12,6 +12,8 @@ void new_entries_note(const struct peers *peers, enum obtain_result obtained, bo
 		counter_add(counters, COUNTER_connections_made, 1);
 		if (peers->settings.store.keeps_records)
 			notices_raise(notices, NOTICE_NEWCOMER);
+		if (!peers->settings.store.gives_tunnel_address)
+			notices_raise(notices, NOTICE_SOURCE_WANTED);
 		break;
 	case ENTRY_REFUSED:
 		counter_add(counters, COUNTER_connections_refused, 1);

@@ -210,6 +210,10 @@ static void discard(struct outbound *outbound, const struct tunnel_packet *packe
 		/* it may be back in a moment: its connections shall wait, not end */
 		count(outbound, COUNTER_discard_out_unreachable, packet->segments);
 		break;
+	case ROUTING_HAS_NO_SOURCE:
+		/* the same: an address comes back */
+		count(outbound, COUNTER_discard_out_no_source, packet->segments);
+		break;
 	case ROUTED:
 		break;
 	}

@@ -53,12 +53,23 @@ void scene_set_tunnel_address(uint32_t address)
 	assert_true(peers_set_tunnel_addresses(&scene, &addresses));
 }
 
+void scene_set_device_source(uint32_t address)
+{
+	struct ip_address source = {{0}};
+
+	if (address != 0)
+		source = ipv4_address(address);
+	assert_true(peers_set_device_source(&scene, &source));
+}
+
 void scene_open(enum peers_policy policy, uint32_t max_entries)
 {
 	scene_open_bare(policy, max_entries);
 	scene_set_tunnel_address(SCENE_TUNNEL);
 	if (policy == PEERS_OPEN_SERVER)
 		scene_set_pool(24);
+	else
+		scene_set_device_source(SCENE_OWN);
 }
 
 void scene_close(void)

@@ -17,7 +17,7 @@ enum {
 
 extern struct peers scene;
 
-/** Opens the scene, with the tunnel address and, for a server, its pool. */
+/** Opens the scene, with the tunnel address and a server's pool, or an endpoint's source. */
 void scene_open(enum peers_policy policy, uint32_t max_entries);
 
 /** The same before the tunnel interface has an address. */
@@ -27,6 +27,9 @@ void scene_close(void);
 
 /** Gives the tunnel interface an address, host byte order; 0: takes it away. */
 void scene_set_tunnel_address(uint32_t address);
+
+/** Has the bound device send from an address, host byte order; 0: from none. */
+void scene_set_device_source(uint32_t address);
 
 void scene_set_pool(unsigned bits);
 

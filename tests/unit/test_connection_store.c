@@ -60,6 +60,72 @@ static void an_entry_is_found_by_both_keys(void **state)
 	connection_store_destroy(store);
 }
 
+/* Promise h. */
+static void an_entry_begins_without_a_source_of_its_own(void **state)
+{
+	const struct connection_store_settings settings = {.max_entries = 1};
+	struct connection_store *store = connection_store_create(&settings);
+	struct ip_address source = ipv4_address(OWN);
+	struct ip_address found = {{0}};
+	struct peer_entry *entry = obtain(store, 1, 1, ENTRY_MADE);
+
+	(void)state;
+	assert_int_equal(peer_entry_source(entry, &found), SOURCE_IS_NOT_ASKED_FOR);
+	assert_true(ip_address_is_none(&found));
+	peer_entry_set_source(entry, SOURCE_IS_OWN, &source);
+	assert_int_equal(peer_entry_source(entry, &found), SOURCE_IS_OWN);
+	assert_memory_equal(&found, &source, sizeof(source));
+	/* another entry in the same place */
+	assert_int_equal(expire(store, 1000, 0), 1);
+	assert_ptr_equal(obtain(store, 2, 1, ENTRY_MADE), entry);
+	assert_int_equal(peer_entry_source(entry, &found), SOURCE_IS_NOT_ASKED_FOR);
+	connection_store_destroy(store);
+}
+
+struct source_reader {
+	struct peer_entry *entry;
+	_Atomic bool is_over;
+	unsigned long mixed;
+};
+
+static void *read_sources(void *argument)
+{
+	struct source_reader *reader = argument;
+
+	while (!atomic_load(&reader->is_over)) {
+		struct ip_address found;
+
+		if (peer_entry_source(reader->entry, &found) != SOURCE_IS_OWN)
+			continue;
+		if (!ip_address_is_ipv4(&found) ||
+		    (host_order(&found) != OWN && host_order(&found) != OWN + 1))
+			reader->mixed++;
+	}
+	return NULL;
+}
+
+/* Promise h: by a worker that reads while the control thread sets. */
+static void a_source_is_seen_whole(void **state)
+{
+	const struct connection_store_settings settings = {.max_entries = 1};
+	struct connection_store *store = connection_store_create(&settings);
+	struct source_reader reader = {.entry = obtain(store, 1, 1, ENTRY_MADE)};
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, read_sources, &reader), 0);
+	for (uint32_t i = 0; i < 300000; i++) {
+		struct ip_address source = ipv4_address(OWN + i % 2);
+
+		peer_entry_set_source(reader.entry, i % 3 ? SOURCE_IS_OWN : SOURCE_IS_MISSING,
+				      &source);
+	}
+	atomic_store(&reader.is_over, true);
+	pthread_join(thread, NULL);
+	assert_int_equal(reader.mixed, 0);
+	connection_store_destroy(store);
+}
+
 /* Such a pool has an address at its very beginning. */
 static void addresses_outside_a_small_pool(void **state)
 {
@@ -1301,6 +1367,8 @@ int main(void)
 		cmocka_unit_test(a_million_entries_in_160_megabytes),
 		cmocka_unit_test(without_a_pool_there_are_no_entries),
 		cmocka_unit_test(an_entry_is_found_by_both_keys),
+		cmocka_unit_test(an_entry_begins_without_a_source_of_its_own),
+		cmocka_unit_test(a_source_is_seen_whole),
 		cmocka_unit_test(addresses_outside_a_small_pool),
 		cmocka_unit_test(there_is_one_entry_for_each_peer),
 		cmocka_unit_test(peers_that_differ_by_a_bit_are_two),

@@ -133,6 +133,7 @@ static void a_peer_that_lost_its_source_is_not_sent_to(void **state)
 static void an_endpoint_sends_to_the_packets_own_destination(void **state)
 {
 	struct transport_address far = peer_of(0xcb007107, SCENE_ENDPOINT_PORT).remote;
+	struct ip_address own = ipv4_address(SCENE_OWN);
 
 	(void)state;
 	for (size_t i = 1; i < 3; i++) {
@@ -143,7 +144,7 @@ static void an_endpoint_sends_to_the_packets_own_destination(void **state)
 		assert_int_equal(routing.verdict, ROUTED);
 		assert_int_equal(routing.obtained, ENTRY_MADE);
 		assert_memory_equal(&routing.destination, &far, sizeof(far));
-		assert_true(ip_address_is_none(&routing.source));
+		assert_memory_equal(&routing.source, &own, sizeof(own));
 		assert_non_null(routing.entry);
 		routing = scene_route(0xcb007107, 100, 12);
 		assert_int_equal(routing.obtained, ENTRY_FOUND);
@@ -179,6 +180,62 @@ static void without_room_for_an_entry(void **state)
 	scene_close();
 }
 
+/* The verdict about a packet to this address; where it is sent, from where. */
+static void expect_source(uint32_t destination, uint32_t source)
+{
+	struct routing routing = scene_route(destination, 100, 20);
+
+	assert_int_equal(routing.verdict, source != 0 ? ROUTED : ROUTING_HAS_NO_SOURCE);
+	if (source != 0)
+		assert_int_equal(host_order(&routing.source), source);
+}
+
+static void an_endpoint_sends_from_no_strangers_address(void **state)
+{
+	enum { OTHER_SOURCE = 0x0a0a0a02 };
+	struct ip_address other = ipv4_address(OTHER_SOURCE);
+	struct peer_entry *entry;
+
+	(void)state;
+	scene_open(PEERS_ENDPOINT, 2);
+	/* the device's, until the destination was asked for */
+	expect_source(0xcb007107, SCENE_OWN);
+	entry = scene_route(0xcb007107, 100, 10).entry;
+	peer_entry_set_source(entry, SOURCE_IS_OWN, &other);
+	expect_source(0xcb007107, OTHER_SOURCE);
+	expect_source(0xcb007108, SCENE_OWN);
+	/* without room for an entry, too */
+	expect_source(0xcb007109, SCENE_OWN);
+	/* one that was found stays while the device has none */
+	scene_set_device_source(0);
+	expect_source(0xcb007107, OTHER_SOURCE);
+	expect_source(0xcb007108, 0);
+	expect_source(0xcb007109, 0);
+	peer_entry_set_source(entry, SOURCE_IS_THE_DEVICES, NULL);
+	expect_source(0xcb007107, 0);
+	/* and one that is missing stays so while the device has one */
+	scene_set_device_source(SCENE_OWN);
+	expect_source(0xcb007107, SCENE_OWN);
+	peer_entry_set_source(entry, SOURCE_IS_MISSING, NULL);
+	expect_source(0xcb007107, 0);
+	scene_close();
+}
+
+static void what_is_not_sent_is_no_sign_of_life(void **state)
+{
+	struct peer_entry *entry;
+
+	(void)state;
+	scene_open(PEERS_ENDPOINT, 100);
+	entry = scene_route(0xcb007107, 100, 10).entry;
+	scene_set_device_source(0);
+	assert_int_equal(scene_route(0xcb007107, 100, 20).verdict, ROUTING_HAS_NO_SOURCE);
+	assert_int_equal(entry->last_sent, 10);
+	/* but TCP wants to go there: it is kept alive as soon as it can be */
+	assert_int_equal(entry->last_tcp, 20);
+	scene_close();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -189,6 +246,8 @@ int main(void)
 		cmocka_unit_test(a_peer_that_lost_its_source_is_not_sent_to),
 		cmocka_unit_test(an_endpoint_sends_to_the_packets_own_destination),
 		cmocka_unit_test(without_room_for_an_entry),
+		cmocka_unit_test(an_endpoint_sends_from_no_strangers_address),
+		cmocka_unit_test(what_is_not_sent_is_no_sign_of_life),
 	};
 
 	return report_seed(cmocka_run_group_tests_name("routing", tests, scene_register_thread,
