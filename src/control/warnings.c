@@ -13,7 +13,7 @@ enum {
 	/* a line about foreign sources comes again when there was none for that long: what is set
 	 * up wrongly stays so, and its senders try again and again */
 	FOREIGN_QUIET_MS = 600000,
-	GSO_QUIET_MS = 3600000,    /* each worker finds it out by itself */
+	GSO_QUIET_MS = 3600000, /* each worker finds it out by itself */
 };
 
 static void hear_of_refusals_again(void *state)
