@@ -15,6 +15,7 @@ enum {
 	LINE_BUDGET_BURST = 2000,
 	LINE_BUDGET_PER_SECOND = 100,
 	LINE_BUDGET_MS = 1000 / LINE_BUDGET_PER_SECOND, /* for one line */
+	LINE_BUDGET_ALMOST_SPENT = (LINE_BUDGET_BURST - 1) * LINE_BUDGET_MS,
 };
 
 /** All zero: full. */
@@ -27,7 +28,7 @@ static inline bool line_budget_take(struct line_budget *budget, uint64_t now)
 {
 	if (budget->spent_until < now)
 		budget->spent_until = now;
-	if (budget->spent_until - now > (LINE_BUDGET_BURST - 1) * LINE_BUDGET_MS)
+	if (budget->spent_until - now > LINE_BUDGET_ALMOST_SPENT)
 		return false;
 	budget->spent_until += LINE_BUDGET_MS;
 	return true;

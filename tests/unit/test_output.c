@@ -201,7 +201,7 @@ static void a_file_takes_everything(void **state)
 		write_line(i);
 	assert_int_equal(output.lost_lines, 0);
 	assert_int_equal(waits, 0);
-	assert_true(lseek(file, 0, SEEK_END) > LINES * 6);
+	assert_true(lseek(file, 0, SEEK_END) > (off_t)LINES * 6);
 	output_close(&output, 0);
 	close(file);
 }
