@@ -28,6 +28,8 @@ int signals_open(struct signals *signals)
 		return -errno;
 	/* a reader of our output that went away is an error of that write, no reason to die */
 	signal(SIGPIPE, SIG_IGN);
+	/* nor has a terminal that wants it (stty tostop) to stop what writes in the background */
+	signal(SIGTTOU, SIG_IGN);
 	signals->fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	return signals->fd < 0 ? -errno : 0;
 }

@@ -3,7 +3,7 @@
  *
  * Theory of operation. They are blocked before any other thread starts, so in all of them, and only
  * the descriptor tells of them. One that was ignored when the program started (nohup) is left out:
- * it stays ignored.
+ * it stays ignored. No other signal is touched but those that a write may cause, which are ignored.
  */
 #ifndef UDP_ENCAP_TUN_SIGNALS_H
 #define UDP_ENCAP_TUN_SIGNALS_H

@@ -80,7 +80,9 @@ def test_commands_of_readme(program: Path) -> None:
         for target in re.findall(r"^make\b([^#\n]*)", fence, re.MULTILINE):
             subprocess.run(["make", "--dry-run", *target.split()], cwd=TREE, check=True,
                            stdout=subprocess.DEVNULL)
-        for command in re.findall(r"^ *udp-encap-tun ((?:.*\\\n)*.*)$", fence, re.MULTILINE):
+        for command in re.findall(
+            r"^ *(?:nohup )?udp-encap-tun ((?:.*\\\n)*.*)$", fence, re.MULTILINE
+        ):
             assert set(re.findall(r"--([a-z-]+)", command)) <= known
     scripts = set(re.findall(r"\b(?:scripts|bench)/(?:[a-z]+-)*[a-z]+\b(?![./-])", README))
     scripts -= {"bench/results", "bench/harness", "bench/limit"}

@@ -135,3 +135,30 @@ def test_a_signal_that_was_ignored_stays_ignored(
     tunnel.signal(ignored)
     assert tunnel.counters()["connections"] == 0, "it still answers"
     assert tunnel.stop(signal.SIGTERM) == 0
+
+
+def test_whichever_signal_was_ignored_stays_ignored(
+    laboratory: lab.Laboratory, program: Path
+) -> None:
+    """Those that it would answer, and those that it knows nothing of."""
+    host = laboratory.host("alone")
+    laboratory.link(host, "eth0", host, "eth1")
+    faults = {signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE,
+              signal.SIGSEGV}  # are the sanitizers'
+    # 32 and 33 are the C library's own
+    ignored = {*range(1, 32), *range(34, 65)} - faults - {
+        signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}
+    wrapper = laboratory.new_file("ignoring")
+    wrapper.write_text(f"#!/bin/bash\ntrap '' {' '.join(str(int(sig)) for sig in sorted(ignored))}\n"
+                       f"exec '{program}' \"$@\"\n")
+    wrapper.chmod(0o755)
+    tunnel = lab.Tunnel(host, address="10.64.0.1/24", program=wrapper)
+    status = Path(f"/proc/{tunnel.pid}/status").read_text()
+    mask = {name: int(re.search(rf"^{name}:\t(\w+)$", status, re.MULTILINE)[1], 16)
+            for name in ("SigIgn", "SigBlk")}
+    assert [sig for sig in ignored if not mask["SigIgn"] >> (sig - 1) & 1] == []
+    assert [sig for sig in ignored if mask["SigBlk"] >> (sig - 1) & 1] == []
+    for sig in ignored:
+        tunnel.signal(sig)
+    assert tunnel.alive and tunnel.output() == ""
+    assert tunnel.stop(signal.SIGKILL) == -signal.SIGKILL
