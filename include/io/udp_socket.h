@@ -54,6 +54,9 @@ struct udp_socket_buffers {
 /** Reads what a socket's buffers are. Any thread. */
 struct udp_socket_buffers udp_socket_buffers_of(int fd);
 
+/** The ifindex of the device that a socket is bound to, 0: of none. Any thread. */
+unsigned udp_socket_ifindex(int fd);
+
 /** Puts a socket on a device and gives it a mark (0: none). Returns 0 or a negative errno. */
 int udp_socket_bind_to_device(int fd, const char *device, uint32_t fwmark);
 

@@ -62,6 +62,8 @@ static int open_path_mtu_sockets(const struct udp_socket_settings *settings, int
 
 static void hand_over(struct wan *wan, const int *sockets, const int *path_mtu_sockets)
 {
+	/* not what was looked at before: the name may be another device's by now */
+	wan->ifindex = udp_socket_ifindex(sockets[0]);
 	expiry_renew_sockets(wan->settings.expiry, sockets);
 	for (size_t i = 0; i < wan->settings.exchange->channel_count; i++) {
 		const struct socket_record record = {sockets[i], path_mtu_sockets[i]};
@@ -137,7 +139,6 @@ static void comes_back(struct wan *wan, const struct link_state *state)
 	if (wan->is_gone || is_another)
 		log_info("%s is back%s", wan->settings.sockets.device,
 			 is_another ? ": sockets bound to it again" : "");
-	wan->ifindex = state->ifindex;
 	wan->is_gone = false;
 }
 

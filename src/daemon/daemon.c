@@ -45,21 +45,21 @@ static size_t default_threads(const struct options *options)
 	return count < most ? count : most;
 }
 
-/* The index of the bound device, or 0 after an error was logged. */
-static unsigned find_wan(const char *name)
+/* A name that is no device's is the usual mistake; it gets words of its own. */
+static bool wan_is_there(const char *name)
 {
 	struct link_state wan;
 	int error = link_read(name, &wan);
 
 	if (error < 0) {
 		log_error("cannot read interface %s: %s", name, strerror(-error));
-		return 0;
+		return false;
 	}
 	if (wan.ifindex == 0)
 		log_error("interface %s (--bind-to-interface) is not there: see 'ip link' for the "
 			  "names",
 			  name);
-	return wan.ifindex;
+	return wan.ifindex != 0;
 }
 
 static bool open_sockets(const struct options *options, int *sockets, size_t count)
@@ -199,11 +199,10 @@ static bool set_up(struct program *program, size_t threads)
 	struct udp_socket_buffers buffers;
 	int sockets[MAX_THREADS];
 
-	/* read before the sockets are bound: a device that is replaced in between is noticed later
-	 */
-	control.wan_ifindex = find_wan(options->bind_to_interface);
-	if (control.wan_ifindex == 0 || !open_sockets(options, sockets, threads) ||
-	    !open_inside(program, sockets, threads))
+	if (!wan_is_there(options->bind_to_interface) || !open_sockets(options, sockets, threads))
+		return false;
+	control.wan_ifindex = udp_socket_ifindex(sockets[0]);
+	if (!open_inside(program, sockets, threads))
 		return false;
 	if (options->port_per_worker)
 		tun_interface_drain(&program->tun);

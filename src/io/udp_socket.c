@@ -60,6 +60,16 @@ int udp_socket_bind_to_device(int fd, const char *device, uint32_t fwmark)
 	return 0;
 }
 
+unsigned udp_socket_ifindex(int fd)
+{
+	int ifindex;
+	socklen_t size = sizeof(ifindex);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &ifindex, &size) < 0)
+		return 0;
+	return (unsigned)ifindex;
+}
+
 /* How a socket gets its port. */
 enum port_claim { PORT_ALONE, PORT_FIRST_OF_GROUP, PORT_JOINS_GROUP };
 
