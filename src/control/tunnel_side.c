@@ -82,8 +82,16 @@ bool tunnel_side_set_up(struct tunnel_side *side, const struct tunnel_side_setti
 	return give_address(side);
 }
 
+static bool is_range(const struct tunnel_side *side, const struct ip_prefix *prefix)
+{
+	return side->pool.length == prefix->length &&
+	       ip_address_equal(&side->pool.address, &prefix->address);
+}
+
+/* Of a range that is told already other addresses are left out, which may happen all the time. */
 static void log_pool(const struct tunnel_side *side, const struct ip_prefix *pool)
 {
+	bool is_told = is_range(side, pool);
 	uint32_t capacity = connection_store_pool_capacity(side->settings.peers->store);
 	uint32_t most = side->settings.max_entries;
 	unsigned length = pool->length - (unsigned)IPV4_MAPPED_BITS;
@@ -92,7 +100,8 @@ static void log_pool(const struct tunnel_side *side, const struct ip_prefix *poo
 
 	ip_address_text(&network, text);
 	if (capacity > 0)
-		log_info("tunnel addresses come from %s/%u: room for %u peers", text, length,
+		log_line(is_told ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
+			 "tunnel addresses come from %s/%u: room for %u peers", text, length,
 			 capacity < most ? capacity : most);
 	else
 		log_warning("%s/%u has no room for a single peer: give %s a larger subnet, or set "
@@ -150,9 +159,7 @@ static void tell_dropped(const struct tunnel_side *side, uint32_t dropped)
 static bool is_pool(const struct tunnel_side *side, const struct ip_prefix *prefix,
 		    const struct own_addresses *excluded)
 {
-	return side->pool.length == prefix->length &&
-	       ip_address_equal(&side->pool.address, &prefix->address) &&
-	       own_addresses_equal(&side->excluded, excluded);
+	return is_range(side, prefix) && own_addresses_equal(&side->excluded, excluded);
 }
 
 /* Sets a pool. Returns false, with everything as before, when there is no memory for it. */

@@ -22,6 +22,7 @@ from tunnels import (
 
 NARROW = "169.254.7.7/16"
 LOOKED = "10.64.0.33/32"
+TALKATIVE = ("--log-level", "debug")  # for change_and_look()
 
 
 def written_from_to(server: BareServer) -> tuple[str, str]:
@@ -35,7 +36,7 @@ def written_from_to(server: BareServer) -> tuple[str, str]:
 
 def change_and_look(tunnel: lab.Tunnel, host: lab.Host, *changes: tuple[object, ...]) -> None:
     """Make changes with ip(8), and another one that shows when the program has looked at them: an
-    address of the pool on another device, which is a line about the pool in the log."""
+    address of the pool on another device, which is a debug line about the pool in the log."""
     seen = tunnel.errors().count("tunnel addresses come from")
     for change in changes:
         host.ip(*change)
@@ -50,7 +51,7 @@ def test_narrower_scope_takes_nothing_over(
     bare_server: Callable[..., BareServer], address: str
 ) -> None:
     """A link-local address (avahi-autoipd) or a VIP (keepalived), which the kernel lists first."""
-    server = bare_server()
+    server = bare_server(options=TALKATIVE)
     host = server.scene.server
     before = written_from_to(server)
     change_and_look(
@@ -86,7 +87,7 @@ def test_narrower_scope_on_a_router(tunnelled_pair: Callable[..., TunnelledPair]
 
 def test_narrow_scope_is_better_than_none(bare_server: Callable[..., BareServer]) -> None:
     """The only one is taken, and one of global scope does not push it out while it is there."""
-    server = bare_server(address=None)
+    server = bare_server(address=None, options=TALKATIVE)
     host = server.scene.server
     host.ip("link", "set", "tun0", "up")
     host.ip("address", "add", "10.64.0.9/24", "dev", "tun0", "scope", "link")
@@ -103,7 +104,7 @@ def test_narrow_scope_is_better_than_none(bare_server: Callable[..., BareServer]
 def test_primary_address_goes(bare_server: Callable[..., BareServer]) -> None:
     """The kernel promotes another one of the subnet: it is the tunnel's, and stays when the first
     one is back behind it. The pool is the same all the time."""
-    server = bare_server()
+    server = bare_server(options=TALKATIVE)
     host = server.scene.server
     host.sysctl("net.ipv4.conf.tun0.promote_secondaries", 1)
     change_and_look(server.tunnel, host, ("address", "add", "10.64.0.2/24", "dev", "tun0"))
@@ -119,7 +120,7 @@ def test_primary_address_goes(bare_server: Callable[..., BareServer]) -> None:
 
 def test_removed_and_added_again_at_once(bare_server: Callable[..., BareServer]) -> None:
     """Behind another one by then, but the program sees it there before and after."""
-    server = bare_server()
+    server = bare_server(options=TALKATIVE)
     host = server.scene.server
     change_and_look(server.tunnel, host, ("address", "add", "172.30.0.1/24", "dev", "tun0"))
     before = written_from_to(server)
@@ -167,7 +168,7 @@ def test_address_of_a_peer_is_taken(bare_server: Callable[..., BareServer]) -> N
 
 def test_more_addresses_than_a_few(bare_server: Callable[..., BareServer]) -> None:
     """However many there are, no peer gets one of them: of 254 the last is a peer's."""
-    server = bare_server()
+    server = bare_server(options=TALKATIVE)
     host = server.scene.server
     peers = [server.peer() for _ in range(3)]
     try:
