@@ -35,6 +35,7 @@ struct event_watch {
 	event_handler *handler;
 	void *state;
 	event_loop *loop; /* NULL: not started */
+	bool may_fail;    /* the loop goes on without it */
 };
 
 /** Waits for a moment. */
@@ -70,7 +71,10 @@ void event_loop_stop(event_loop *loop);
 void event_watch_start(event_loop *loop, struct event_watch *watch, int fd,
 		       enum event_priority priority, event_handler *handler, void *state);
 
-/** The same whenever a descriptor can be written to, or is in error. */
+/**
+ * The same whenever a descriptor can be written to, or is in error. One that the system cannot
+ * watch is not: whoever waits for a reader must not depend on it.
+ */
 void event_watch_start_for_room(event_loop *loop, struct event_watch *watch, int fd,
 				enum event_priority priority, event_handler *handler, void *state);
 

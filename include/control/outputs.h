@@ -22,6 +22,7 @@ struct watched_output {
 	uint64_t lost_told;
 };
 
+/** Both. */
 struct outputs {
 	struct watched_output log;
 	struct watched_output records; /* standard output, unused where it is the same as `log` */
@@ -41,10 +42,18 @@ void outputs_start(struct outputs *outputs, event_loop *loop);
 /** Counts the lines that were lost since the last call. @counters: the control thread's */
 void outputs_count(struct outputs *outputs, struct counters *counters);
 
+/**
+ * The last words come: from now on readers are waited for, for a moment in all.
+ */
+void outputs_be_patient(struct outputs *outputs);
+
+/** Says what was lost since that was said last. */
+void outputs_tell_lost(struct outputs *outputs);
+
 /** Leaves the loop, which is about to go. */
 void outputs_stop(struct outputs *outputs);
 
-/** Gives the readers a moment for what still waits. Main thread, last of all. */
+/** Gives the readers what is left of that moment. Main thread, last of all. */
 void outputs_close(struct outputs *outputs);
 
 #endif

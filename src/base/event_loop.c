@@ -104,10 +104,14 @@ void event_loop_stop(event_loop *loop)
 
 static void descriptor_is_ready(struct ev_loop *loop, ev_io *io, int events)
 {
-	const struct event_watch *watch = io->data;
+	struct event_watch *watch = io->data;
 
 	if (!(events & EV_ERROR)) {
 		watch->handler(watch->state);
+		return;
+	}
+	if (watch->may_fail) {
+		watch->loop = NULL;
 		return;
 	}
 	/* there is no memory for it in the kernel, say; libev has stopped it, and nothing would
@@ -134,6 +138,7 @@ void event_watch_start(event_loop *loop, struct event_watch *watch, int fd,
 	event_watch_stop(watch);
 	watch->handler = handler;
 	watch->state = state;
+	watch->may_fail = false;
 	start_watch(loop, watch, fd, EV_READ, priority);
 }
 
@@ -143,6 +148,7 @@ void event_watch_start_for_room(event_loop *loop, struct event_watch *watch, int
 	event_watch_stop(watch);
 	watch->handler = handler;
 	watch->state = state;
+	watch->may_fail = true;
 	start_watch(loop, watch, fd, EV_WRITE, priority);
 }
 

@@ -38,7 +38,7 @@ void output_open(struct output *output, int fd)
 	}
 	own = open_again(fd);
 	if (own < 0) {
-		output->kind = OUTPUT_IS_ASKED;
+		output->kind = OUTPUT_IS_SHARED;
 		return;
 	}
 	output->fd = own;
@@ -61,12 +61,19 @@ void output_register(struct output *output, void (*begins_to_wait)(void *state),
 		begins_to_wait(state);
 }
 
-/* Waits until the descriptor has room, or is in error. @patience: milliseconds */
-static bool has_room(const struct output *output, int patience)
+static ssize_t write_shared(int fd, const char *text, size_t length)
 {
-	struct pollfd watch = {.fd = output->fd, .events = POLLOUT};
+	int flags = fcntl(fd, F_GETFL);
+	ssize_t written;
+	int error;
 
-	return poll(&watch, 1, patience) > 0;
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return -1;
+	written = write(fd, text, length);
+	error = errno;
+	(void)fcntl(fd, F_SETFL, flags);
+	errno = error;
+	return written;
 }
 
 static ssize_t write_piece(const struct output *output, const char *text, size_t length)
@@ -74,12 +81,8 @@ static ssize_t write_piece(const struct output *output, const char *text, size_t
 	switch (output->kind) {
 	case OUTPUT_IS_SOCKET:
 		return send(output->fd, text, length, MSG_DONTWAIT | MSG_NOSIGNAL);
-	case OUTPUT_IS_ASKED:
-		if (!has_room(output, 0)) {
-			errno = EAGAIN;
-			return -1;
-		}
-		break;
+	case OUTPUT_IS_SHARED:
+		return write_shared(output->fd, text, length);
 	case OUTPUT_DOES_NOT_WAIT:
 		break;
 	}
@@ -143,12 +146,35 @@ static void keep(struct output *output, const char *text, size_t length)
 		output->begins_to_wait(output->state);
 }
 
+void output_be_patient(struct output *output, unsigned patience)
+{
+	output->patient_until = monotonic_milliseconds() + patience;
+}
+
+/* Waits for the reader to take something. Returns false when there is no patience for that. */
+static bool wait_for_reader(const struct output *output)
+{
+	struct pollfd watch = {.fd = output->fd, .events = POLLOUT};
+	uint64_t now = monotonic_milliseconds();
+
+	return now < output->patient_until &&
+	       poll(&watch, 1, (int)(output->patient_until - now)) > 0;
+}
+
+/* Makes room for so many bytes, if there is patience for that. */
+static void make_room(struct output *output, size_t length)
+{
+	do
+		output_resume(output);
+	while (output->waiting + length > OUTPUT_ROOM && wait_for_reader(output));
+}
+
 void output_write(struct output *output, const char *lines, size_t length)
 {
 	size_t done = 0;
 
 	if (output->waiting + length > OUTPUT_ROOM)
-		output_resume(output);
+		make_room(output, length);
 	if (!output_is_waiting(output))
 		done = write_some(output, lines, length);
 	if (output->waiting + length - done > OUTPUT_ROOM)
@@ -157,17 +183,9 @@ void output_write(struct output *output, const char *lines, size_t length)
 		keep(output, lines + done, length - done);
 }
 
-void output_close(struct output *output, unsigned patience)
+void output_close(struct output *output)
 {
-	uint64_t end = monotonic_milliseconds() + patience;
-
-	for (;;) {
-		uint64_t now = monotonic_milliseconds();
-
-		output_resume(output);
-		if (!output_is_waiting(output) || now >= end || !has_room(output, (int)(end - now)))
-			break;
-	}
+	make_room(output, OUTPUT_ROOM);
 	lose(output, output->text, output->waiting);
 	output->waiting = 0;
 	if (output->is_own)

@@ -134,7 +134,7 @@ static void start_warnings(struct control *control, const struct control_setting
 		.peer_log = &control->peer_log,
 		.tally = &control->tally,
 		.device = settings->options->bind_to_interface,
-		.tunnel = settings->tun->name,
+		.tunnel = control->interfaces.tunnel.name, /* filled before it is read */
 		.is_server = options_server_mode(settings->options),
 		.sources = &control->sources,
 	};
@@ -194,7 +194,9 @@ enum control_outcome control_run(struct control *control)
 
 void control_say_goodbye(struct control *control)
 {
+	outputs_be_patient(control->outputs);
 	peer_log_leaving(&control->peer_log);
+	outputs_tell_lost(control->outputs);
 	print_counters(control);
 }
 

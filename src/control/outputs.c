@@ -6,7 +6,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 500 }; /* for each reader, at the end */
+enum { PATIENCE_MS = 1000 }; /* for the readers, at the end: who asked for it still waits then */
 
 /* open() takes the lowest number that is free */
 static void occupy_standard_descriptors(void)
@@ -35,20 +35,25 @@ struct output *outputs_records(struct outputs *outputs)
 	return outputs->are_same ? &outputs->log.output : &outputs->records.output;
 }
 
+static void tell_lost(struct watched_output *watched)
+{
+	uint64_t lost = watched->output.lost_lines - watched->lost_told;
+
+	watched->lost_told = watched->output.lost_lines;
+	if (lost > 0)
+		log_warning("%llu lines of output are lost: nobody read them, or too slowly",
+			    (unsigned long long)lost);
+}
+
 static void has_room(void *state)
 {
 	struct watched_output *watched = state;
-	uint64_t lost;
 
 	output_resume(&watched->output);
 	if (output_is_waiting(&watched->output))
 		return;
 	event_watch_stop(&watched->watch);
-	lost = watched->output.lost_lines - watched->lost_told;
-	watched->lost_told = watched->output.lost_lines;
-	if (lost > 0)
-		log_warning("%llu lines of output are lost: nobody read them, or too slowly",
-			    (unsigned long long)lost);
+	tell_lost(watched);
 }
 
 static void begins_to_wait(void *state)
@@ -80,6 +85,18 @@ void outputs_count(struct outputs *outputs, struct counters *counters)
 	outputs->lost_counted = lost;
 }
 
+void outputs_tell_lost(struct outputs *outputs)
+{
+	tell_lost(&outputs->log);
+	tell_lost(&outputs->records);
+}
+
+void outputs_be_patient(struct outputs *outputs)
+{
+	output_be_patient(&outputs->log.output, PATIENCE_MS);
+	output_be_patient(&outputs->records.output, PATIENCE_MS);
+}
+
 static void stop(struct watched_output *watched)
 {
 	output_register(&watched->output, NULL, NULL);
@@ -94,8 +111,11 @@ void outputs_stop(struct outputs *outputs)
 
 void outputs_close(struct outputs *outputs)
 {
+	/* it did not come as far as last words */
+	if (outputs->log.output.patient_until == 0)
+		outputs_be_patient(outputs);
 	if (!outputs->are_same)
-		output_close(&outputs->records.output, PATIENCE_MS);
+		output_close(&outputs->records.output);
 	log_set_output(NULL);
-	output_close(&outputs->log.output, PATIENCE_MS);
+	output_close(&outputs->log.output);
 }

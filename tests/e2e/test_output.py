@@ -1,4 +1,4 @@
-"""What the program writes never holds it up, whoever reads; and it outlives its terminal."""
+"""What the program writes never holds it up, whoever reads."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ import pytest
 
 import lab
 from datagrams import BarePeer, BareServer
-from tunnels import SERVER_CIDR, SERVER_PORT
+from tunnels import SERVER_PORT
 
-TREE = Path(__file__).resolve().parents[2]
 ARGUMENTS = ("--interface", "tun0", "--listen-port", SERVER_PORT, "--bind-to-interface", "eth0",
              "--address", "10.64.0.1/16", "--log-peers")
 
@@ -102,6 +101,31 @@ def test_late_reader(laboratory: lab.Laboratory, program: Path) -> None:
     assert lost and 0 < int(lost[1]) <= int(counted[-1])
 
 
+def test_slow_reader_gets_the_last_words(laboratory: lab.Laboratory, program: Path) -> None:
+    """More of them than the pipe and the program hold: each peer's, and the counters."""
+    scene = lab.pair(laboratory)
+    command = scene.server.command([program, *ARGUMENTS])
+    peers = 1500
+    text = bytearray()
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout
+        reader = process.stdout.fileno()
+        lab.wait_until(lambda: is_listening(scene.server))
+        send_as_many(scene.client, scene.server_address, 100)
+        while text.count(b" came, ") < 90:  # some had a port that another one had before
+            text += os.read(reader, 1 << 16)
+        send_as_many(scene.client, scene.server_address, peers)
+        process.send_signal(signal.SIGTERM)
+        while part := os.read(reader, 8192):
+            text += part
+            time.sleep(0.004)
+        assert process.wait(10) == 0
+    assert text.endswith(b"\n\n"), text[-300:]
+    counters = dict(map(str.split, text.decode().rpartition("counters:\n")[2].splitlines()[:-1]))
+    told = text.decode().count(" came, ") + text.decode().count(" went after ")
+    assert int(counters["log_lines_lost"]) == 2 * int(counters["connections_made"]) - told
+
+
 def test_reader_that_goes(laboratory: lab.Laboratory, program: Path) -> None:
     """`udp-encap-tun ... 2>&1 | head -1`: the program stays, without a reader."""
     scene = lab.pair(laboratory)
@@ -164,43 +188,6 @@ def started_there(host: lab.Host, master: int, line: str) -> int:
 
 def is_there(pid: int) -> bool:
     return Path(f"/proc/{pid}/exe").exists()
-
-
-def recipe(program: Path, log: Path) -> str:
-    """The line of README.md that starts the server, with a program, names and files of the test."""
-    readme = (TREE / "README.md").read_text()
-    found = re.search(r"^.*udp-encap-tun --interface tun0 .*--listen-port 27182(?:.*\\\n)*.*&$",
-                      readme, re.MULTILINE)
-    assert found
-    line = found[0].replace("\\\n", " ").replace("/var/log/udp-encap-tun.log", str(log))
-    line = line.replace("27182", str(SERVER_PORT)).replace("10.80.0.1/16", SERVER_CIDR)
-    return line.replace("udp-encap-tun --interface", f"{program} --interface", 1)
-
-
-def test_recipe_outlives_the_terminal(laboratory: lab.Laboratory, program: Path) -> None:
-    """The ssh session ends; the program carries on, with its log, until it is told to end."""
-    scene = lab.pair(laboratory)
-    log = laboratory.new_file("recipe.log")
-    with terminal(scene.server) as master:
-        pid = started_there(scene.server, master, recipe(program, log))
-    time.sleep(0.5)  # for a signal to arrive that must not
-    assert is_there(pid)
-    sent_and_heard(scene, 3)
-    os.kill(pid, signal.SIGUSR1)
-    lab.wait_until(lambda: "connections 3\n" in log.read_text())
-    os.kill(pid, signal.SIGTERM)
-    lab.wait_until(lambda: not is_there(pid))
-    assert log.read_text().count("came, tunnel address") == 3
-
-
-def test_without_nohup_the_terminal_ends_it(laboratory: lab.Laboratory, program: Path) -> None:
-    scene = lab.pair(laboratory)
-    log = laboratory.new_file("hung-up.log")
-    line = recipe(program, log).replace("nohup ", "")
-    with terminal(scene.server) as master:
-        pid = started_there(scene.server, master, line)
-    lab.wait_until(lambda: not is_there(pid))
-    assert "counters:" in log.read_text(), "it ended without taking anything back"
 
 
 def test_output_is_a_terminal_that_went(laboratory: lab.Laboratory, program: Path) -> None:

@@ -6,6 +6,8 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <pty.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -92,7 +94,7 @@ static void the_readers_end_stays_as_it_was(void **state)
 	assert_int_equal(output.kind, OUTPUT_DOES_NOT_WAIT);
 	assert_int_equal(fcntl(ends[1], F_GETFL) & O_NONBLOCK, 0);
 	assert_int_equal(fcntl(output.fd, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
-	output_close(&output, 0);
+	output_close(&output);
 	close_pipe();
 }
 
@@ -122,7 +124,7 @@ static void a_pipe_that_nobody_reads(void **state)
 	open_pipe();
 	begin(ends[1]);
 	check_full_reader();
-	output_close(&output, 0);
+	output_close(&output);
 	close_pipe();
 }
 
@@ -135,10 +137,32 @@ static void a_pipe_that_cannot_be_opened_again(void **state)
 	close(output.fd);
 	output.fd = ends[1];
 	output.is_own = false;
-	output.kind = OUTPUT_IS_ASKED;
+	output.kind = OUTPUT_IS_SHARED;
 	check_full_reader();
-	output_close(&output, 0);
+	assert_int_equal(fcntl(ends[1], F_GETFL) & O_NONBLOCK, 0);
+	output_close(&output);
 	close_pipe();
+}
+
+/* A terminal with little room: poll(2) calls it writable, and a write would sleep for the rest. */
+static void a_terminal_that_cannot_be_opened_again(void **state)
+{
+	int master, terminal;
+
+	(void)state;
+	assert_int_equal(openpty(&master, &terminal, NULL, NULL, NULL), 0);
+	begin(terminal);
+	close(output.fd);
+	output.fd = terminal;
+	output.is_own = false;
+	output.kind = OUTPUT_IS_SHARED;
+	for (unsigned i = 0; output.lost_lines == 0; i++)
+		write_line(i);
+	assert_true(output_is_waiting(&output));
+	assert_int_equal(fcntl(terminal, F_GETFL) & O_NONBLOCK, 0);
+	output_close(&output);
+	close(terminal);
+	close(master);
 }
 
 static void a_socket_that_nobody_reads(void **state)
@@ -151,7 +175,7 @@ static void a_socket_that_nobody_reads(void **state)
 	begin(ends[1]);
 	assert_int_equal(output.kind, OUTPUT_IS_SOCKET);
 	check_full_reader();
-	output_close(&output, 0);
+	output_close(&output);
 	close_pipe();
 }
 
@@ -170,7 +194,7 @@ static void a_block_is_longer_than_a_pipe_takes_at_once(void **state)
 	assert_true(output_is_waiting(&output));
 	assert_int_equal(read_lines(0), lines);
 	assert_int_equal(output.lost_lines, 0);
-	output_close(&output, 0);
+	output_close(&output);
 	close_pipe();
 }
 
@@ -187,7 +211,7 @@ static void a_reader_that_has_gone(void **state)
 	assert_int_equal(output.lost_lines, 1);
 	write_line(1);
 	assert_int_equal(output.lost_lines, 2);
-	output_close(&output, 0);
+	output_close(&output);
 	close(ends[1]);
 }
 
@@ -202,7 +226,7 @@ static void a_file_takes_everything(void **state)
 	assert_int_equal(output.lost_lines, 0);
 	assert_int_equal(waits, 0);
 	assert_true(lseek(file, 0, SEEK_END) > (off_t)LINES * 6);
-	output_close(&output, 0);
+	output_close(&output);
 	close(file);
 }
 
@@ -216,7 +240,7 @@ static void a_full_disk_costs_lines(void **state)
 	write_line(1);
 	assert_int_equal(output.lost_lines, 1);
 	assert_false(output_is_waiting(&output));
-	output_close(&output, 0);
+	output_close(&output);
 	close(full);
 }
 
@@ -229,10 +253,47 @@ static void the_end_does_not_wait_for_ever(void **state)
 	begin(ends[1]);
 	for (unsigned i = 0; !output_is_waiting(&output); i++)
 		write_line(i);
-	output_close(&output, 50);
+	output_be_patient(&output, 50);
+	output_close(&output);
 	assert_in_range(monotonic_milliseconds() - start, 40, 2000) /* of a coarse clock */;
 	assert_int_equal(output.lost_lines, 1);
 	close_pipe();
+}
+
+static void *read_slowly(void *argument)
+{
+	unsigned *lines = argument;
+	char text[1024];
+	ssize_t got;
+
+	while ((got = read(ends[0], text, sizeof(text))) > 0) {
+		for (ssize_t i = 0; i < got; i++)
+			*lines += text[i] == '\n';
+		usleep(100);
+	}
+	return NULL;
+}
+
+/* At the end a reader that reads gets everything, however much more than the buffer that is. */
+static void last_words_are_waited_for(void **state)
+{
+	const unsigned words = 4 * OUTPUT_ROOM / 10;
+	unsigned lines = 0;
+	pthread_t reader;
+
+	(void)state;
+	open_pipe();
+	begin(ends[1]);
+	assert_int_equal(pthread_create(&reader, NULL, read_slowly, &lines), 0);
+	output_be_patient(&output, 10000);
+	for (unsigned i = 0; i < words; i++)
+		write_line(i);
+	output_close(&output);
+	close(ends[1]);
+	pthread_join(reader, NULL);
+	close(ends[0]);
+	assert_int_equal(output.lost_lines, 0);
+	assert_int_equal(lines, words);
 }
 
 static void which_descriptors_are_the_same(void **state)
@@ -255,12 +316,14 @@ int main(void)
 		cmocka_unit_test(the_readers_end_stays_as_it_was),
 		cmocka_unit_test(a_pipe_that_nobody_reads),
 		cmocka_unit_test(a_pipe_that_cannot_be_opened_again),
+		cmocka_unit_test(a_terminal_that_cannot_be_opened_again),
 		cmocka_unit_test(a_socket_that_nobody_reads),
 		cmocka_unit_test(a_block_is_longer_than_a_pipe_takes_at_once),
 		cmocka_unit_test(a_reader_that_has_gone),
 		cmocka_unit_test(a_file_takes_everything),
 		cmocka_unit_test(a_full_disk_costs_lines),
 		cmocka_unit_test(the_end_does_not_wait_for_ever),
+		cmocka_unit_test(last_words_are_waited_for),
 		cmocka_unit_test(which_descriptors_are_the_same),
 	};
 
