@@ -33,14 +33,21 @@ class Peers:
 
     def whole_messages(self, *peers: BarePeer, source_port: int = 40000) -> int:
         """Send each a super-packet, which must arrive whole; how many messages were cut for it."""
-        before = self.server.tunnel.counters()["out_gso_messages"]
+        before = self.server.tunnel.counters()
         for peer in peers:
             data = b"".join(struct.pack("!I", n) * (MSS // 4) for n in range(SEGMENTS))
             segment = a_segment(data=data, source_port=source_port)
             packet = Ipv4(SERVER_TUNNEL, self._addresses[peer], segment)
             self.server.tap.send(packet.to_bytes(), gso_size=MSS)
             assert b"".join(peer.receive()[20:] for _ in range(SEGMENTS)) == data
-        return self.server.tunnel.counters()["out_gso_messages"] - before
+
+        def counted() -> dict[str, int] | None:
+            """A worker counts behind the call that sends, so a peer may have it before."""
+            now = self.server.tunnel.counters()
+            sent = now["out_segments"] - before["out_segments"]
+            return now if sent == SEGMENTS * len(peers) else None
+
+        return lab.wait_until(counted)["out_gso_messages"] - before["out_gso_messages"]
 
 
 def make_peers(
