@@ -31,7 +31,7 @@ struct entry {
 
 struct table {
 	pthread_mutex_t mutex;
-	struct peer_hash_key key;
+	struct siphash_key key;
 	uint32_t max_entries;
 	uint32_t touched; /* entries used at least once */
 	size_t bucket_mask;

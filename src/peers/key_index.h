@@ -26,7 +26,7 @@ struct key {
 _Static_assert(sizeof(struct key) <= 64, "a key lies in one cache line");
 
 struct key_index {
-	struct peer_hash_key hash_key;
+	struct siphash_key hash_key;
 	struct cds_lfht *table;
 	struct key *keys;
 	struct free_list free;

@@ -14,7 +14,7 @@ static unsigned differing_bits(uint64_t a, uint64_t b)
 }
 
 /* One bit of source, own address, ports or key changes about half of the hash's bits. */
-static void assert_bit_counts(const struct peer_hash_key *key, const struct peer *peer,
+static void assert_bit_counts(const struct siphash_key *key, const struct peer *peer,
 			      size_t byte_of_peer, unsigned bit)
 {
 	struct peer other = *peer;
@@ -26,7 +26,7 @@ static void assert_bit_counts(const struct peer_hash_key *key, const struct peer
 static void every_bit_of_a_peer_counts(void **state)
 {
 	struct dice dice = dice_for(__func__);
-	struct peer_hash_key key;
+	struct siphash_key key;
 	struct peer peer;
 
 	(void)state;
@@ -53,12 +53,12 @@ static void every_bit_of_the_key_counts(void **state)
 {
 	struct dice dice = dice_for(__func__);
 	struct peer peer = numbered_peer(1);
-	struct peer_hash_key key;
+	struct siphash_key key;
 
 	(void)state;
 	dice_fill(&dice, &key, sizeof(key));
 	for (unsigned bit = 0; bit < 128; bit++) {
-		struct peer_hash_key other = key;
+		struct siphash_key other = key;
 
 		other.words[bit / 64] ^= (uint64_t)1 << bit % 64;
 		assert_in_range(differing_bits(peer_hash(&other, &peer), peer_hash(&key, &peer)), 8,
