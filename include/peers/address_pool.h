@@ -3,10 +3,12 @@
  *
  * Theory of operation. The pool is a range of addresses, so an array indexed by the offset in that
  * range answers "whose address is this?" in one load, and one compare-and-swap claims an address.
- * Where a peer's address is looked for follows from its source and our address that it talks to
- * alone ("home"), so that a peer gets the same address again, also after a restart, unless another
- * one holds it. A freed address remembers when it was freed and a fingerprint of who held it, and
- * is kept from others for the quarantine.
+ * Where a peer's address is looked for ("home") follows from its source, our address that it talks
+ * to and a key, so that with the same key a peer gets the same address again, also after a restart,
+ * unless another one holds it. Who could work homes out would know the source ports that lead to
+ * somebody else's address, and take it when it is free: the key is what strangers do not know, and
+ * homes are a hash that does not give it away (SipHash-2-4). A freed address remembers when it was
+ * freed and a fingerprint of who held it, and is kept from others for the quarantine.
  *
  * The search on the packet path looks at POOL_SEARCH_WIDTH addresses from home on. When those are
  * all taken (a nearly full pool), it takes one of a few spare addresses that the control
@@ -22,6 +24,7 @@
 #ifndef UDP_ENCAP_TUN_ADDRESS_POOL_H
 #define UDP_ENCAP_TUN_ADDRESS_POOL_H
 
+#include "base/siphash.h"
 #include "peers/peer.h"
 
 #include <stdatomic.h>
@@ -46,9 +49,10 @@ struct pool_record {
 	_Atomic uint32_t last_holder; /* fingerprint of the peer that held it last */
 };
 
-/** The range of a pool and what it leaves out. */
+/** The range of a pool, what it leaves out, and how it gives out the rest. */
 struct pool_range {
 	struct ip_prefix prefix;
+	struct siphash_key key;            /* that homes follow from */
 	const struct ip_address *excluded; /* this machine's own addresses; stay the caller's */
 	size_t excluded_count;
 	uint32_t max_slots; /* addresses used at most */
@@ -56,6 +60,7 @@ struct pool_range {
 
 struct address_pool {
 	struct ip_prefix prefix;
+	struct siphash_key key;
 	uint32_t first;      /* the last 32 bits of the prefix's first address, host byte order */
 	uint32_t size;       /* addresses in use, from the first on */
 	uint32_t quarantine; /* seconds */

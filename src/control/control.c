@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "control/control_datagrams.h"
 #include "control/interfaces.h"
+#include "control/pool_key.h"
 #include "control/signals.h"
 #include "control/sources.h"
 #include "control/tally.h"
@@ -82,7 +83,7 @@ static bool open_expiry(struct control *control, const struct control_settings *
 static bool set_up_interfaces(struct control *control, const struct control_settings *settings)
 {
 	const struct options *options = settings->options;
-	const struct tunnel_side_settings tunnel = {
+	struct tunnel_side_settings tunnel = {
 		.tun = settings->tun,
 		.peers = settings->peers,
 		.peer_log = &control->peer_log,
@@ -100,6 +101,8 @@ static bool set_up_interfaces(struct control *control, const struct control_sett
 		.ifindex = settings->wan_ifindex,
 	};
 
+	if (tunnel.is_server && !pool_key_find(&tunnel.pool_key))
+		return false;
 	return interfaces_set_up(&control->interfaces, &control->ending, &tunnel, &wan);
 }
 

@@ -169,6 +169,7 @@ static bool set_pool(const struct tunnel_side *side, const struct ip_prefix *pre
 	const struct tunnel_side_settings *settings = &side->settings;
 	const struct pool_range range = {
 		.prefix = *prefix,
+		.key = settings->pool_key,
 		.excluded = excluded->list,
 		.excluded_count = excluded->count,
 		.max_slots = settings->max_entries * POOL_SLOTS_PER_ENTRY,

@@ -27,7 +27,8 @@ struct tunnel_side_settings {
 	struct ip_prefix address;   /* to be given, length 0: none */
 	struct ip_prefix peer_pool; /* length 0: the interface's subnet */
 	bool is_server;             /* has a pool */
-	uint32_t mtu;               /* bytes, 0: follow the bound device's */
+	struct siphash_key pool_key;
+	uint32_t mtu; /* bytes, 0: follow the bound device's */
 	uint32_t max_entries;
 };
 

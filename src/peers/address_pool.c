@@ -14,33 +14,17 @@ enum {
 	MAX_HOST_BITS = 31,
 };
 
-/* Sebastiano Vigna's and David Stafford's finaliser of 64 bits (splitmix64, variant 13). */
-static uint64_t mix(uint64_t value)
-{
-	value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9u;
-	value = (value ^ (value >> 27)) * 0x94d049bb133111ebu;
-	return value ^ (value >> 31);
-}
-
-static uint64_t mix_in(uint64_t hash, const struct ip_address *address)
-{
-	uint64_t high = 0, low = 0;
-
-	for (size_t i = 0; i < 8; i++) {
-		high = high << 8 | address->bytes[i];
-		low = low << 8 | address->bytes[8 + i];
-	}
-	return mix(mix(hash + high) ^ low);
-}
-
 /* Must stay the same for ever: a peer's address after a restart follows from it. */
 static uint32_t home_offset(const struct address_pool *pool, const struct peer *peer)
 {
-	uint64_t hash = mix_in(0x9e3779b97f4a7c15u, &peer->remote.address);
+	enum { ADDRESS = sizeof(peer->own_address.bytes), PORT = sizeof(peer->remote.port) };
+	uint8_t message[2 * ADDRESS + PORT];
+	uint64_t hash;
 
-	hash = mix_in(hash, &peer->own_address);
-	hash = mix(hash + (uint64_t)((const uint8_t *)&peer->remote.port)[0] * 256 +
-		   ((const uint8_t *)&peer->remote.port)[1]);
+	memcpy(message, peer->remote.address.bytes, ADDRESS);
+	memcpy(message + ADDRESS, peer->own_address.bytes, ADDRESS);
+	memcpy(message + 2 * ADDRESS, &peer->remote.port, PORT);
+	hash = siphash_2_4(&pool->key, message, sizeof(message));
 	return (uint32_t)((hash >> 32) * pool->size >> 32);
 }
 
@@ -62,6 +46,7 @@ struct address_pool *address_pool_create(const struct pool_range *range, uint32_
 		host_bits = MAX_HOST_BITS;
 	size = (uint64_t)1 << host_bits;
 	pool->prefix = range->prefix;
+	pool->key = range->key;
 	pool->first = ip_address_last_bits(&range->prefix.address) & ~(uint32_t)(size - 1);
 	pool->size = (uint32_t)(size < range->max_slots ? size : range->max_slots);
 	pool->quarantine = quarantine;

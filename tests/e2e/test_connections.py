@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import lab
 from datagrams import BarePeer, BareServer, a_segment, wait_until_accounted
 from reference.packets import Ipv4
-from tunnels import POOL, SERVER_PORT, SERVER_TUNNEL, start_server
+from tunnels import POOL, SERVER_PORT, SERVER_TUNNEL
 
 # How long after the time-out an entry may still be there.
 EXPIRY_SLACK = 2
@@ -154,22 +154,6 @@ def test_expiry_and_return(bare_server: Callable[..., BareServer]) -> None:
         server.tap.send(Ipv4(SERVER_TUNNEL, addresses[0], segment).to_bytes())
         while silent.receive()[4:8] != segment[4:8]:
             pass  # what was sent before it expired
-
-
-def test_addresses_outlive_a_restart(
-    bare_server: Callable[..., BareServer], start_tunnel: Callable[..., lab.Tunnel]
-) -> None:
-    """They depend on the peer alone, not on the order in which peers come."""
-    server = bare_server()
-    ports = range(7000, 7005)
-    with ExitStack() as stack:
-        peers = [stack.enter_context(server.peer(port)) for port in ports]
-        given = [server.introduce(peer) for peer in peers]
-        assert server.tunnel.stop() == 0
-        lab.wait_until(lambda: "tun0" not in server.scene.server.ip("link"))
-        tunnel = start_server(start_tunnel, server.scene.server)
-        again = server.retapped(tunnel)
-        assert [again.introduce(peer) for peer in reversed(peers)] == given[::-1]
 
 
 def test_log_of_a_peer(bare_server: Callable[..., BareServer]) -> None:
