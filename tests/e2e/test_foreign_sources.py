@@ -51,7 +51,9 @@ def nobody_may_come_in(host: lab.Host) -> None:
         table inet udp_encap_tun {
             chain from_tunnel {
                 type filter hook prerouting priority mangle
-                iifname "tun0" ct state new drop
+                iifname != "tun0" accept
+                ct state established,related accept
+                drop
             }
         }""")
 
