@@ -51,7 +51,7 @@
 	X(discard_in_control_overflow, "control datagrams faster than they could be looked at")    \
 	X(discard_in_no_address, "the tunnel interface has no IPv4 address")                       \
 	X(discard_in_refused, "peer without an entry, and no room for one")                        \
-	X(discard_in_unsolicited, "source that nothing was sent to (--solicited-only)")            \
+	X(discard_in_unsolicited, "neither answered nor sent to lately (--solicited-only)")        \
 	X(discard_in_truncated, "datagrams longer than the receive buffer")                        \
 	X(discard_in_tunnel_down, "the tunnel interface is down")                                  \
 	X(discard_in_write_error, "the tunnel interface refused the packet")                       \

@@ -60,7 +60,7 @@ struct peer_entry {
 		struct ip_address tunnel_address; /* of a store with a pool */
 		struct source_words source;       /* of one without, see peer_entry_source() */
 	};
-	_Atomic uint32_t last_received; /* monotonic seconds, any datagram */
+	_Atomic uint32_t last_received; /* monotonic seconds; with a pool any datagram, else TCP */
 	_Atomic uint32_t last_sent;     /* any datagram, keepalives too */
 	_Atomic uint32_t last_tcp;      /* TCP either way */
 	_Atomic bool is_proven;         /* the peer has shown that it receives */
@@ -144,6 +144,15 @@ static inline bool peer_entry_is_proven(const struct peer_entry *entry)
 static inline void peer_entry_prove(struct peer_entry *entry)
 {
 	atomic_store_explicit(&entry->is_proven, true, memory_order_relaxed);
+}
+
+/**
+ * Whether TCP came from the peer since the entry was made: in a store without a pool, whose entries
+ * begin with something that is sent, this is what proves a peer. Any thread.
+ */
+static inline bool peer_entry_has_answered(const struct peer_entry *entry)
+{
+	return peer_entry_is_proven(entry);
 }
 
 /**

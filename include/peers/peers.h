@@ -21,13 +21,21 @@
 enum peers_policy {
 	PEERS_OPEN_SERVER,        /* rules R2 and T2: whoever sends gets a tunnel address */
 	PEERS_ENDPOINT,           /* rules R1 and T3: any source, the packet's own destination */
-	PEERS_SOLICITED_ENDPOINT, /* the same, but only from where something was sent to */
+	PEERS_SOLICITED_ENDPOINT, /* the same, but only who answers, or was sent something lately */
+};
+
+enum {
+	/* TCP sends again after 1, 2, 4 and 8 s: whoever answers at all has by then */
+	LEAST_ANSWER_SECONDS = 30,
+	/* a keepalive that is late does not make what it keeps open unsolicited */
+	KEEPALIVE_SLACK_SECONDS = 5,
 };
 
 struct peers_settings {
 	enum peers_policy policy;
 	uint16_t endpoint_port;      /* of far ends, network byte order; not of an open server */
-	uint32_t connection_timeout; /* seconds, how long a destination counts as sent to */
+	uint32_t connection_timeout; /* seconds, how long a destination counts as answering */
+	uint32_t answer_time;        /* seconds, see peers_answer_time() */
 	size_t max_payload;          /* UDP payload of a datagram at most, bytes (rule W6) */
 	struct connection_store_settings store;
 };
@@ -84,10 +92,26 @@ static inline bool peers_find_source(const struct peers *peers, const struct pee
 	return state != SOURCE_IS_MISSING && !ip_address_is_none(source);
 }
 
-/** What the entry's peer sent or was sent was TCP. Worker, under RCU. @now: monotonic seconds */
-static inline void peers_note_tcp(struct peer_entry *entry, uint32_t now)
+/**
+ * How long an endpoint waits for an answer from where it sent something, seconds (rule R1).
+ * @keepalive: seconds, 0: off
+ */
+static inline uint32_t peers_answer_time(uint32_t keepalive)
+{
+	uint32_t time = keepalive + KEEPALIVE_SLACK_SECONDS;
+
+	return time > LEAST_ANSWER_SECONDS ? time : LEAST_ANSWER_SECONDS;
+}
+
+/** What the entry's peer sent was TCP. Worker, under RCU. @now: monotonic seconds */
+static inline void peers_note_tcp(const struct peers *peers, struct peer_entry *entry, uint32_t now)
 {
 	peer_entry_refresh(&entry->last_tcp, now);
+	if (peers->settings.store.gives_tunnel_address)
+		return;
+	peer_entry_refresh(&entry->last_received, now);
+	if (!peer_entry_has_answered(entry))
+		peer_entry_prove(entry);
 }
 
 #endif

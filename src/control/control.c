@@ -67,9 +67,10 @@ static bool open_expiry(struct control *control, const struct control_settings *
 		.peer_log = &control->peer_log,
 		.counters = &control->tally.control,
 		.is_server = options_server_mode(options),
-		.connection_timeout = options->connection_timeout,
-		.keepalive = options->keepalive,
-		.keepalive_for = options->keepalive_for,
+		.limits = {.connection_timeout = options->connection_timeout,
+			   .answer_time = peers_answer_time(options->keepalive),
+			   .keepalive = options->keepalive,
+			   .keepalive_for = options->keepalive_for},
 		.first_port = (uint16_t)options->listen_port,
 		.socket_count = options->port_per_worker ? settings->worker_count : 1,
 	};
@@ -140,6 +141,7 @@ static void start_warnings(struct control *control, const struct control_setting
 		.tunnel = control->interfaces.tunnel.name, /* filled before it is read */
 		.is_server = options_server_mode(settings->options),
 		.sources = &control->sources,
+		.expiry = &control->expiry,
 	};
 
 	warnings_start(&control->warnings, &control->ending, &warnings);

@@ -13,6 +13,10 @@ enum {
 	/* a tick at most, of 100 Hz: a sweep that comes early by the entries' clock finds them one
 	 * second short and has to come again */
 	COARSE_CLOCK_LAG_MS = 10,
+	/* Not so many that they fill the socket, and as many as the most destinations that there
+	 * are by default need, 65,536, when all begin at the same time and want one each 5 s. */
+	KEEPALIVES_AT_ONCE = 256,
+	CUT_SHORT_PAUSE_MS = 10,
 };
 
 /* One pass over the entries. */
@@ -20,7 +24,9 @@ struct sweep {
 	const struct expiry *expiry;
 	const struct expiry_settings *settings;
 	uint32_t now;
-	uint32_t next; /* seconds until an entry may need attention again */
+	uint32_t next;            /* seconds until an entry may need attention again */
+	unsigned keepalives_left; /* that may be sent */
+	bool is_cut_short;        /* more are due */
 };
 
 static uint32_t seconds_of(const _Atomic uint32_t *time, uint32_t now)
@@ -43,7 +49,7 @@ static bool server_entry_is_over(struct peer_entry *entry, void *argument)
 	struct sweep *sweep = argument;
 
 	return has_passed(sweep, seconds_of(&entry->last_received, sweep->now),
-			  sweep->settings->connection_timeout);
+			  sweep->settings->limits.connection_timeout);
 }
 
 /* An empty datagram from an address. Returns false when it could not be sent. */
@@ -85,26 +91,39 @@ static bool send_keepalive(struct sweep *sweep, struct peer_entry *entry)
 	return true;
 }
 
-/* A destination is kept alive while it carried TCP lately, and remembered for --solicited-only. */
+/* Deals with a keepalive that is due. Returns the seconds until the entry needs attention. */
+static uint32_t keep_alive(struct sweep *sweep, struct peer_entry *entry)
+{
+	uint32_t wait = 1; /* until the next try */
+
+	if (sweep->keepalives_left == 0) {
+		sweep->is_cut_short = true;
+		return wait;
+	}
+	if (send_keepalive(sweep, entry)) {
+		sweep->keepalives_left--;
+		(void)destination_judge(&sweep->settings->limits, entry, sweep->now, &wait);
+	}
+	return wait;
+}
+
 static bool destination_is_over(struct peer_entry *entry, void *argument)
 {
 	struct sweep *sweep = argument;
-	const struct expiry_settings *settings = sweep->settings;
-	uint32_t silent = seconds_of(&entry->last_sent, sweep->now);
+	uint32_t wait;
 
-	if (settings->keepalive > 0 &&
-	    !has_passed(sweep, seconds_of(&entry->last_tcp, sweep->now), settings->keepalive_for)) {
-		uint32_t wait = 1; /* until the next try */
-
-		if (silent < settings->keepalive)
-			wait = settings->keepalive - silent;
-		else if (send_keepalive(sweep, entry))
-			wait = settings->keepalive;
-		if (wait < sweep->next)
-			sweep->next = wait;
-		return false;
+	switch (destination_judge(&sweep->settings->limits, entry, sweep->now, &wait)) {
+	case DESTINATION_IS_OVER:
+		return true;
+	case DESTINATION_WANTS_KEEPALIVE:
+		wait = keep_alive(sweep, entry);
+		break;
+	case DESTINATION_STAYS:
+		break;
 	}
-	return has_passed(sweep, silent, settings->connection_timeout);
+	if (wait < sweep->next)
+		sweep->next = wait;
+	return false;
 }
 
 static void log_expired(const struct peer_entry *entry, void *argument)
@@ -114,20 +133,37 @@ static void log_expired(const struct peer_entry *entry, void *argument)
 	peer_log_removed(entry, sweep->settings->peer_log);
 }
 
-/* The longest sleep that cannot miss what happens to entries made meanwhile. */
+/* The longest sleep that cannot miss what happens to entries meanwhile; see also
+ * expiry_note_newcomers(). */
 static uint32_t shortest_life(const struct expiry_settings *settings)
 {
-	if (!settings->is_server && settings->keepalive > 0 &&
-	    settings->keepalive < settings->connection_timeout)
-		return settings->keepalive;
-	return settings->connection_timeout;
+	const struct destination_limits *limits = &settings->limits;
+
+	if (!settings->is_server && limits->keepalive > 0 &&
+	    limits->keepalive < limits->connection_timeout)
+		return limits->keepalive;
+	return limits->connection_timeout;
+}
+
+static void sweep_entries(void *state);
+
+static void sweep_in(struct expiry *expiry, uint64_t milliseconds)
+{
+	expiry->due = monotonic_milliseconds() + milliseconds;
+	event_timer_start(expiry->loop, &expiry->timer, milliseconds, sweep_entries, expiry);
 }
 
 static void sweep_entries(void *state)
 {
 	struct expiry *expiry = state;
 	const struct expiry_settings *settings = &expiry->settings;
-	struct sweep sweep = {expiry, settings, monotonic_seconds(), shortest_life(settings)};
+	struct sweep sweep = {
+		.expiry = expiry,
+		.settings = settings,
+		.now = monotonic_seconds(),
+		.next = shortest_life(settings),
+		.keepalives_left = KEEPALIVES_AT_ONCE,
+	};
 	uint32_t removed;
 
 	removed = connection_store_sweep(settings->peers->store, sweep.now,
@@ -135,8 +171,17 @@ static void sweep_entries(void *state)
 							     : destination_is_over,
 					 log_expired, &sweep);
 	counter_add(settings->counters, COUNTER_connections_expired, removed);
-	event_timer_start(expiry->loop, &expiry->timer,
-			  (uint64_t)sweep.next * 1000 + COARSE_CLOCK_LAG_MS, sweep_entries, expiry);
+	sweep_in(expiry, sweep.is_cut_short ? CUT_SHORT_PAUSE_MS
+					    : (uint64_t)sweep.next * 1000 + COARSE_CLOCK_LAG_MS);
+}
+
+void expiry_note_newcomers(struct expiry *expiry)
+{
+	uint32_t seconds = destination_first_look(&expiry->settings.limits);
+	uint64_t wait = (uint64_t)seconds * 1000 + COARSE_CLOCK_LAG_MS;
+
+	if (expiry->due > monotonic_milliseconds() + wait)
+		sweep_in(expiry, wait);
 }
 
 int expiry_open(struct expiry *expiry, event_loop *loop, const struct expiry_settings *settings,

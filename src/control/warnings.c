@@ -147,8 +147,10 @@ static void answer(void *state)
 		tell_foreign_source(warnings);
 	if (raised & NOTICE_COALESCING_GIVEN_UP)
 		tell_coalescing(warnings);
-	if (raised & NOTICE_SOURCE_WANTED)
+	if (raised & NOTICE_SOURCE_WANTED) {
+		expiry_note_newcomers(warnings->settings.expiry);
 		sources_want(warnings->settings.sources);
+	}
 	if ((raised & NOTICE_SPARES_LOW) && !event_timer_is_started(&warnings->spares_quiet))
 		look_for_spares(warnings);
 	if ((raised & NOTICE_PEER_REFUSED) && !event_timer_is_started(&warnings->refusals_quiet))

@@ -9,6 +9,7 @@
 #define UDP_ENCAP_TUN_WARNINGS_H
 
 #include "control/ending.h"
+#include "control/expiry.h"
 #include "control/peer_log.h"
 #include "control/sources.h"
 #include "control/tally.h"
@@ -24,6 +25,7 @@ struct warnings_settings {
 	const char *tunnel; /* the tunnel interface's name */
 	bool is_server;
 	struct sources *sources; /* asked where an entry wants its source */
+	struct expiry *expiry;   /* told of an endpoint's entries that were made */
 };
 
 struct warnings {

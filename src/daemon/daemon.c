@@ -100,6 +100,7 @@ static bool open_peers(struct program *program)
 		.policy = policy_of(options),
 		.endpoint_port = htons((uint16_t)options->endpoint_port),
 		.connection_timeout = options->connection_timeout,
+		.answer_time = peers_answer_time(options->keepalive),
 		.max_payload = (options->mtu > 0 ? options->mtu : DEFAULT_MAX_TUNNEL_MTU) - 20,
 		.store = {.max_entries = options_max_connections(options),
 			  .quarantine = options->address_quarantine,

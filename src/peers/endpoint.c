@@ -1,8 +1,8 @@
 /*
  * The endpoint: packets go to their own destination at the far ends' port (rule T3), which is
  * remembered for keepalives, from an address that the bound device may use (rule T5); datagrams
- * come in as from their own source (rule R4), from any, or from those that something was sent to
- * (rule R1).
+ * come in as from their own source (rule R4), from any, or from those that answer, or that
+ * something was sent to lately (rule R1).
  */
 #include "peers/policy.h"
 
@@ -20,26 +20,27 @@ static void admit_as_itself(struct peers *peers, const struct arrival *arrival,
 static void admit_any(struct peers *peers, const struct arrival *arrival, uint32_t now,
 		      struct admission *admission)
 {
+	(void)now;
 	admit_as_itself(peers, arrival, admission);
-	if (admission->entry != NULL)
-		peer_entry_refresh(&admission->entry->last_received, now);
 }
 
-static bool was_sent_to(const struct peers *peers, const struct peer_entry *entry, uint32_t now)
+static bool is_solicited(const struct peers *peers, const struct peer_entry *entry, uint32_t now)
 {
-	uint32_t last = atomic_load_explicit(&entry->last_sent, memory_order_relaxed);
+	uint32_t sent = atomic_load_explicit(&entry->last_sent, memory_order_relaxed);
+	uint32_t answer = atomic_load_explicit(&entry->last_received, memory_order_relaxed);
 
-	return seconds_since(last, now) <= peers->settings.connection_timeout;
+	if (seconds_since(sent, now) <= peers->settings.answer_time)
+		return true;
+	return peer_entry_has_answered(entry) &&
+	       seconds_since(answer, now) <= peers->settings.connection_timeout;
 }
 
 static void admit_solicited(struct peers *peers, const struct arrival *arrival, uint32_t now,
 			    struct admission *admission)
 {
 	admit_as_itself(peers, arrival, admission);
-	if (admission->entry != NULL && was_sent_to(peers, admission->entry, now)) {
-		peer_entry_refresh(&admission->entry->last_received, now);
+	if (admission->entry != NULL && is_solicited(peers, admission->entry, now))
 		return;
-	}
 	admission->verdict = ADMISSION_IS_UNSOLICITED;
 	admission->entry = NULL;
 }

@@ -290,7 +290,7 @@ static void count_carried(struct inbound *inbound, const struct passage *passage
 	entry = passage->admission.entry;
 	if (entry == NULL)
 		return;
-	peers_note_tcp(entry, passage->round->seconds);
+	peers_note_tcp(inbound->peers, entry, passage->round->seconds);
 	record = connection_store_record(inbound->peers->store, entry);
 	if (record != NULL)
 		atomic_fetch_add_explicit(&record->bytes_in, carried->bytes, memory_order_relaxed);

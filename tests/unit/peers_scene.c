@@ -21,6 +21,7 @@ void scene_open_bare(enum peers_policy policy, uint32_t max_entries)
 		.policy = policy,
 		.endpoint_port = port_number(SCENE_ENDPOINT_PORT),
 		.connection_timeout = SCENE_TIMEOUT,
+		.answer_time = SCENE_ANSWER_TIME,
 		.max_payload = SCENE_MAX_PAYLOAD,
 		.store = {.max_entries = max_entries,
 			  .quarantine = 1200,

@@ -158,7 +158,7 @@ static void an_endpoint_admits_anybody_as_himself(void **state)
 	scene_close();
 }
 
-static void an_endpoint_remembers_when_a_destination_was_heard_of(void **state)
+static void an_endpoint_remembers_when_a_destination_answered(void **state)
 {
 	struct transport_address far = peer_of(0xcb007107, SCENE_ENDPOINT_PORT).remote;
 	struct peer_entry *entry;
@@ -167,40 +167,94 @@ static void an_endpoint_remembers_when_a_destination_was_heard_of(void **state)
 	scene_open(PEERS_ENDPOINT, 100);
 	entry = scene_route(0xcb007107, 100, 10).entry;
 	assert_non_null(entry);
+	/* whichever of our addresses it answers to; what is no TCP is no answer */
 	assert_ptr_equal(scene_admit(&far, 15).entry, entry);
-	assert_int_equal(entry->last_received, 15);
-	assert_int_equal(entry->last_sent, 10);
-	/* whichever of our addresses it answers to */
 	assert_ptr_equal(scene_admit_at(&far, SCENE_OWN + 1, 15).entry, entry);
+	assert_int_equal(entry->last_received, 10);
+	assert_false(peer_entry_has_answered(entry));
+	peers_note_tcp(&scene, entry, 16);
+	assert_true(peer_entry_has_answered(entry));
+	assert_int_equal(entry->last_received, 16);
+	assert_int_equal(entry->last_tcp, 16);
+	assert_int_equal(entry->last_sent, 10);
 	/* another port of the same host is somebody else */
 	far = peer_of(0xcb007107, SCENE_ENDPOINT_PORT + 1).remote;
-	assert_null(scene_admit(&far, 16).entry);
-	assert_int_equal(entry->last_received, 15);
+	assert_null(scene_admit(&far, 17).entry);
 	scene_close();
+}
+
+/* Rule R7: a server's peer proves nothing by what it sends. */
+static void what_a_servers_peer_sends_proves_nothing(void **state)
+{
+	struct transport_address from = client(1);
+	struct peer_entry *entry;
+
+	(void)state;
+	scene_open(PEERS_OPEN_SERVER, 100);
+	entry = scene_admit(&from, 10).entry;
+	peers_note_tcp(&scene, entry, 11);
+	assert_int_equal(entry->last_tcp, 11);
+	assert_int_equal(entry->last_received, 10);
+	assert_false(peer_entry_is_proven(entry));
+	scene_close();
+}
+
+static enum admission_verdict heard(const struct transport_address *from, uint32_t now)
+{
+	struct admission admission = scene_admit(from, now);
+
+	/* what is not let in leaves no trace */
+	assert_int_equal(admission.entry != NULL, admission.verdict == ADMITTED);
+	return admission.verdict;
 }
 
 static void solicited_is_who_was_sent_to_lately(void **state)
 {
 	struct transport_address far = peer_of(0xcb007107, SCENE_ENDPOINT_PORT).remote;
 	struct transport_address other = peer_of(0xcb007108, SCENE_ENDPOINT_PORT).remote;
-	struct admission admission;
 
 	(void)state;
 	scene_open(PEERS_SOLICITED_ENDPOINT, 100);
-	admission = scene_admit(&far, 10);
-	assert_int_equal(admission.verdict, ADMISSION_IS_UNSOLICITED);
-	assert_null(admission.entry);
+	assert_int_equal(heard(&far, 10), ADMISSION_IS_UNSOLICITED);
 	assert_int_equal(scene_route(0xcb007107, 100, 10).verdict, ROUTED);
-	assert_int_equal(scene_admit(&far, 10).verdict, ADMITTED);
-	assert_int_equal(scene_admit(&other, 10).verdict, ADMISSION_IS_UNSOLICITED);
-	assert_int_equal(scene_admit(&far, 10 + SCENE_TIMEOUT).verdict, ADMITTED);
-	/* what came in does not count as sent */
-	admission = scene_admit(&far, 10 + SCENE_TIMEOUT + 1);
-	assert_int_equal(admission.verdict, ADMISSION_IS_UNSOLICITED);
-	assert_null(admission.entry);
+	assert_int_equal(heard(&far, 10), ADMITTED);
+	assert_int_equal(heard(&other, 10), ADMISSION_IS_UNSOLICITED);
+	assert_int_equal(heard(&far, 10 + SCENE_ANSWER_TIME), ADMITTED);
+	/* what came in, and was no TCP, does not count */
+	assert_int_equal(heard(&far, 10 + SCENE_ANSWER_TIME + 1), ADMISSION_IS_UNSOLICITED);
 	assert_int_equal(scene_route(0xcb007107, 100, 1000).verdict, ROUTED);
-	assert_int_equal(scene_admit(&far, 1001).verdict, ADMITTED);
+	assert_int_equal(heard(&far, 1001), ADMITTED);
 	scene_close();
+}
+
+static void solicited_is_who_answered_with_tcp(void **state)
+{
+	struct transport_address far = peer_of(0xcb007107, SCENE_ENDPOINT_PORT).remote;
+	struct peer_entry *entry;
+
+	(void)state;
+	scene_open(PEERS_SOLICITED_ENDPOINT, 100);
+	entry = scene_route(0xcb007107, 100, 10).entry;
+	assert_false(peer_entry_has_answered(entry));
+	peers_note_tcp(&scene, scene_admit(&far, 20).entry, 20);
+	assert_true(peer_entry_has_answered(entry));
+	assert_int_equal(entry->last_tcp, 20);
+	assert_int_equal(heard(&far, 20 + SCENE_TIMEOUT), ADMITTED);
+	assert_int_equal(heard(&far, 20 + SCENE_TIMEOUT + 1), ADMISSION_IS_UNSOLICITED);
+	/* a keepalive was sent */
+	peer_entry_refresh(&entry->last_sent, 400);
+	assert_int_equal(heard(&far, 400 + SCENE_ANSWER_TIME), ADMITTED);
+	assert_int_equal(heard(&far, 400 + SCENE_ANSWER_TIME + 1), ADMISSION_IS_UNSOLICITED);
+	scene_close();
+}
+
+static void how_long_an_answer_may_take(void **state)
+{
+	(void)state;
+	assert_int_equal(peers_answer_time(0), 30);
+	assert_int_equal(peers_answer_time(25), 30);
+	assert_int_equal(peers_answer_time(26), 31);
+	assert_int_equal(peers_answer_time(1 << 30), (1 << 30) + 5);
 }
 
 int main(void)
@@ -212,8 +266,11 @@ int main(void)
 		cmocka_unit_test(a_full_server_admits_those_it_knows),
 		cmocka_unit_test(a_server_says_when_it_wants_spares),
 		cmocka_unit_test(an_endpoint_admits_anybody_as_himself),
-		cmocka_unit_test(an_endpoint_remembers_when_a_destination_was_heard_of),
+		cmocka_unit_test(an_endpoint_remembers_when_a_destination_answered),
+		cmocka_unit_test(what_a_servers_peer_sends_proves_nothing),
 		cmocka_unit_test(solicited_is_who_was_sent_to_lately),
+		cmocka_unit_test(solicited_is_who_answered_with_tcp),
+		cmocka_unit_test(how_long_an_answer_may_take),
 	};
 
 	return report_seed(cmocka_run_group_tests_name("admission", tests, scene_register_thread,

@@ -1,0 +1,227 @@
+/* How long an endpoint remembers its destinations, and when it keeps them alive. */
+#include "control/destinations.h"
+
+#include "random_traffic.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static const struct destination_limits usual = {
+	.connection_timeout = 300,
+	.answer_time = 30,
+	.keepalive = 25,
+	.keepalive_for = 7500,
+};
+
+static const struct destination_limits without_keepalives = {
+	.connection_timeout = 300,
+	.answer_time = 30,
+};
+
+/* An entry to which TCP was sent at that time, and nothing came from it. */
+static struct peer_entry sent_to(uint32_t now)
+{
+	return (struct peer_entry){
+		.last_received = now,
+		.last_sent = now,
+		.last_tcp = now,
+	};
+}
+
+static void answer(struct peer_entry *entry, uint32_t now)
+{
+	static const struct peers endpoint;
+
+	peers_note_tcp(&endpoint, entry, now);
+}
+
+static void who_never_answered_is_forgotten_soon(void **state)
+{
+	const struct destination_limits *limits[] = {&usual, &without_keepalives};
+	struct peer_entry entry = sent_to(100);
+	uint32_t wait;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(destination_judge(limits[i], &entry, 100, &wait),
+				 DESTINATION_STAYS);
+		assert_int_equal(wait, 31);
+		for (uint32_t now = 101; now <= 130; now++) {
+			assert_int_equal(destination_judge(limits[i], &entry, now, &wait),
+					 DESTINATION_STAYS);
+			assert_int_equal(wait, 131 - now);
+		}
+		assert_int_equal(destination_judge(limits[i], &entry, 131, &wait),
+				 DESTINATION_IS_OVER);
+	}
+	/* but who is sent to is waited for */
+	peer_entry_refresh(&entry.last_sent, 131);
+	assert_int_equal(destination_judge(&usual, &entry, 161, &wait), DESTINATION_STAYS);
+}
+
+static void who_answered_is_remembered_for_the_time_out(void **state)
+{
+	struct peer_entry entry = sent_to(100);
+	uint32_t wait;
+
+	(void)state;
+	answer(&entry, 110);
+	assert_int_equal(destination_judge(&without_keepalives, &entry, 410, &wait),
+			 DESTINATION_STAYS);
+	assert_int_equal(wait, 1);
+	assert_int_equal(destination_judge(&without_keepalives, &entry, 411, &wait),
+			 DESTINATION_IS_OVER);
+	peer_entry_refresh(&entry.last_sent, 411);
+	assert_int_equal(destination_judge(&without_keepalives, &entry, 412, &wait),
+			 DESTINATION_STAYS);
+	assert_int_equal(wait, 300);
+}
+
+/* Rule R1 lets answers in for so long. */
+static void no_time_out_is_shorter_than_an_answer_may_take(void **state)
+{
+	const struct destination_limits short_one = {.connection_timeout = 5, .answer_time = 30};
+	struct peer_entry entry = sent_to(100);
+	uint32_t wait;
+
+	(void)state;
+	answer(&entry, 101);
+	assert_int_equal(destination_judge(&short_one, &entry, 130, &wait), DESTINATION_STAYS);
+	assert_int_equal(destination_judge(&short_one, &entry, 131, &wait), DESTINATION_IS_OVER);
+}
+
+static void who_answered_is_kept_alive(void **state)
+{
+	struct peer_entry entry = sent_to(100);
+	uint32_t now = 101, wait, last = 100;
+	unsigned keepalives = 0;
+
+	(void)state;
+	answer(&entry, 101);
+	for (; now <= 101 + usual.keepalive_for; now++) {
+		enum destination_verdict verdict = destination_judge(&usual, &entry, now, &wait);
+
+		assert_int_not_equal(verdict, DESTINATION_IS_OVER);
+		assert_in_range(now - last, 0, usual.keepalive);
+		if (verdict == DESTINATION_STAYS) {
+			assert_in_range(wait, 1, usual.keepalive - (now - last));
+			continue;
+		}
+		/* the first one may come a little earlier than the others */
+		assert_in_range(now - last, keepalives == 0 ? 13 : 19, usual.keepalive);
+		keepalives++;
+		last = now;
+		peer_entry_refresh(&entry.last_sent, now);
+	}
+	assert_in_range(keepalives, 7500 / 25, 7500 / 19);
+	assert_int_equal(destination_judge(&usual, &entry, now, &wait), DESTINATION_STAYS);
+	assert_int_equal(destination_judge(&usual, &entry, last + 301, &wait), DESTINATION_IS_OVER);
+}
+
+static void who_wanted_tcp_but_never_answered_is_not(void **state)
+{
+	struct peer_entry entry = sent_to(100);
+	uint32_t wait;
+
+	(void)state;
+	for (uint32_t now = 100; now <= 130; now++)
+		assert_int_equal(destination_judge(&usual, &entry, now, &wait), DESTINATION_STAYS);
+}
+
+static void a_second_is_the_shortest_interval(void **state)
+{
+	const struct destination_limits shortest = {.connection_timeout = 300,
+						    .answer_time = 30,
+						    .keepalive = 1,
+						    .keepalive_for = 7500};
+	struct peer_entry entry = sent_to(100);
+	uint32_t wait;
+
+	(void)state;
+	answer(&entry, 100);
+	assert_int_equal(destination_judge(&shortest, &entry, 100, &wait), DESTINATION_STAYS);
+	assert_int_equal(wait, 1);
+	assert_int_equal(destination_judge(&shortest, &entry, 101, &wait),
+			 DESTINATION_WANTS_KEEPALIVE);
+}
+
+/* All begin in the same second; none leaves late, and no second has many. */
+static void spread(uint32_t interval)
+{
+	enum { ENTRIES = 10000, INTERVALS = 12 };
+	struct destination_limits limits = usual;
+	struct peer_entry *entries = calloc(ENTRIES, sizeof(*entries));
+	uint32_t start = 1000, total = 0, most = 0, wait;
+
+	assert_non_null(entries);
+	limits.keepalive = interval;
+	for (size_t i = 0; i < ENTRIES; i++) {
+		entries[i] = sent_to(start);
+		answer(&entries[i], start);
+	}
+	for (uint32_t now = start; now < start + INTERVALS * interval; now++) {
+		uint32_t sent = 0;
+
+		for (size_t i = 0; i < ENTRIES; i++) {
+			if (destination_judge(&limits, &entries[i], now, &wait) !=
+			    DESTINATION_WANTS_KEEPALIVE)
+				continue;
+			assert_in_range(now - entries[i].last_sent, 1, interval);
+			peer_entry_refresh(&entries[i].last_sent, now);
+			sent++;
+		}
+		total += sent;
+		most = sent > most ? sent : most;
+	}
+	free(entries);
+	assert_in_range(total, ENTRIES * (INTERVALS - 1), ENTRIES * INTERVALS * 4 / 3);
+	assert_in_range(most, 1, 2 * total / (INTERVALS * interval));
+}
+
+static void keepalives_are_spread(void **state)
+{
+	(void)state;
+	spread(5);
+	spread(25);
+	spread(60);
+}
+
+static void when_a_newcomer_is_looked_at(void **state)
+{
+	struct destination_limits limits = usual;
+
+	(void)state;
+	for (limits.keepalive = 1; limits.keepalive < 100; limits.keepalive++) {
+		uint32_t first = destination_first_look(&limits), wait;
+		struct peer_entry entry;
+
+		assert_in_range(first, 1, limits.keepalive);
+		/* none is due before, whatever is drawn */
+		for (uint32_t now = 1000; now < 1100; now++) {
+			entry = sent_to(now);
+			answer(&entry, now);
+			assert_int_equal(destination_judge(&limits, &entry, now + first - 1, &wait),
+					 DESTINATION_STAYS);
+		}
+	}
+	assert_int_equal(destination_first_look(&without_keepalives), 31);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_never_answered_is_forgotten_soon),
+		cmocka_unit_test(who_answered_is_remembered_for_the_time_out),
+		cmocka_unit_test(no_time_out_is_shorter_than_an_answer_may_take),
+		cmocka_unit_test(who_answered_is_kept_alive),
+		cmocka_unit_test(who_wanted_tcp_but_never_answered_is_not),
+		cmocka_unit_test(a_second_is_the_shortest_interval),
+		cmocka_unit_test(keepalives_are_spread),
+		cmocka_unit_test(when_a_newcomer_is_looked_at),
+	};
+
+	return report_seed(cmocka_run_group_tests_name("destinations", tests, NULL, NULL));
+}
