@@ -65,6 +65,8 @@ struct peer_entry {
 	_Atomic uint32_t last_tcp;      /* TCP either way */
 	_Atomic bool is_proven;         /* the peer has shown that it receives */
 	_Atomic uint8_t source_state;   /* of enum source_state */
+	/* Here, where there is room: published and not removed. Written by the store alone. */
+	_Atomic bool is_live;
 };
 
 /** What --log-peers tells of an entry; kept beside the entries, and only when asked for. */
@@ -156,6 +158,16 @@ static inline bool peer_entry_has_answered(const struct peer_entry *entry)
 }
 
 /**
+ * Puts an entry behind all others in the order in which entries take turns; one that is made takes
+ * a turn, too. In a store without a pool. Any thread.
+ */
+void connection_store_take_turn(struct connection_store *store, struct peer_entry *entry);
+
+/** How many turns were taken since this entry's last one. Control thread. */
+uint32_t connection_store_turns_since(const struct connection_store *store,
+				      const struct peer_entry *entry);
+
+/**
  * Remembers that messages for the entry's peer must have one segment each. Any thread.
  * @until: monotonic seconds
  */
@@ -198,6 +210,9 @@ struct peer_record *connection_store_record(const struct connection_store *store
 
 /** Entries that exist. Any thread. */
 uint32_t connection_store_count(const struct connection_store *store);
+
+/** Whether more than seven eighths of the entries that there may be exist. Any thread. */
+bool connection_store_is_crowded(const struct connection_store *store);
 
 /** Peers that the pool has addresses for, 0 without one. Control thread. */
 uint32_t connection_store_pool_capacity(const struct connection_store *store);

@@ -5,6 +5,7 @@
 #include "control/control_datagrams.h"
 #include "control/interfaces.h"
 #include "control/pool_key.h"
+#include "control/room.h"
 #include "control/signals.h"
 #include "control/sources.h"
 #include "control/tally.h"
@@ -24,6 +25,7 @@ struct control {
 	struct interfaces interfaces;
 	struct sources sources;
 	struct expiry expiry;
+	struct room room;
 	struct warnings warnings;
 	struct control_datagrams control_datagrams;
 };
@@ -130,6 +132,19 @@ static bool start_sources(struct control *control, const struct control_settings
 	return error == 0;
 }
 
+static void start_room(struct control *control, const struct control_settings *settings)
+{
+	const struct room_settings room = {
+		.store = control->store,
+		.notices = &settings->exchange->notices,
+		.peer_log = &control->peer_log,
+		.counters = &control->tally.control,
+		.max_entries = options_max_connections(settings->options),
+	};
+
+	room_start(&control->room, control->ending.loop, &room);
+}
+
 static void start_warnings(struct control *control, const struct control_settings *settings)
 {
 	const struct warnings_settings warnings = {
@@ -142,6 +157,7 @@ static void start_warnings(struct control *control, const struct control_setting
 		.is_server = options_server_mode(settings->options),
 		.sources = &control->sources,
 		.expiry = &control->expiry,
+		.room = &control->room,
 	};
 
 	warnings_start(&control->warnings, &control->ending, &warnings);
@@ -184,6 +200,7 @@ bool control_set_up(struct control *control, const struct control_settings *sett
 	control->peer_log.loop = control->ending.loop;
 	control->peer_log.counters = &control->tally.control;
 	signals_start(&control->signals, &control->ending, print_counters, control);
+	start_room(control, settings);
 	start_warnings(control, settings);
 	return start_control_datagrams(control, settings) && open_expiry(control, settings) &&
 	       set_up_interfaces(control, settings) && start_sources(control, settings);
@@ -213,6 +230,7 @@ void control_close(struct control *control)
 	control_datagrams_close(&control->control_datagrams);
 	sources_close(&control->sources);
 	warnings_close(&control->warnings);
+	room_close(&control->room);
 	interfaces_close(&control->interfaces);
 	expiry_close(&control->expiry);
 	signals_close(&control->signals);

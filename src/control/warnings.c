@@ -151,6 +151,8 @@ static void answer(void *state)
 		expiry_note_newcomers(warnings->settings.expiry);
 		sources_want(warnings->settings.sources);
 	}
+	if (raised & NOTICE_ROOM_WANTED)
+		room_want(warnings->settings.room);
 	if ((raised & NOTICE_SPARES_LOW) && !event_timer_is_started(&warnings->spares_quiet))
 		look_for_spares(warnings);
 	if ((raised & NOTICE_PEER_REFUSED) && !event_timer_is_started(&warnings->refusals_quiet))

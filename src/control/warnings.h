@@ -1,6 +1,6 @@
 /*
  * Answers to the workers' notices: lines in the log, spare addresses, the list of newcomers,
- * sources of new entries.
+ * sources of new entries, and room for them.
  *
  * Theory of operation. A notice that stays up is not raised again, so how long it is left up is the
  * rate limit of what it is about: a timer lowers it, or nobody where one line is enough.
@@ -11,6 +11,7 @@
 #include "control/ending.h"
 #include "control/expiry.h"
 #include "control/peer_log.h"
+#include "control/room.h"
 #include "control/sources.h"
 #include "control/tally.h"
 #include "exchange/notices.h"
@@ -26,6 +27,7 @@ struct warnings_settings {
 	bool is_server;
 	struct sources *sources; /* asked where an entry wants its source */
 	struct expiry *expiry;   /* told of an endpoint's entries that were made */
+	struct room *room;       /* asked where there is hardly any left */
 };
 
 struct warnings {

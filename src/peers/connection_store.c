@@ -111,9 +111,32 @@ bool connection_store_sends_singly(const struct peer_entry *public, uint32_t now
 	return seconds_since(now, until) > 0;
 }
 
+void connection_store_take_turn(struct connection_store *store, struct peer_entry *entry)
+{
+	uint32_t turn = atomic_fetch_add_explicit(&store->turns, 1, memory_order_relaxed);
+
+	/* release: whoever reads the number sees that it was taken */
+	atomic_store_explicit(&entry_of(entry)->turn, turn, memory_order_release);
+}
+
+uint32_t connection_store_turns_since(const struct connection_store *store,
+				      const struct peer_entry *entry)
+{
+	uint32_t turn = atomic_load_explicit(&const_entry_of(entry)->turn, memory_order_acquire);
+
+	return atomic_load_explicit(&store->turns, memory_order_relaxed) - turn - 1;
+}
+
 uint32_t connection_store_count(const struct connection_store *store)
 {
 	return atomic_load_explicit(&store->count, memory_order_relaxed);
+}
+
+bool connection_store_is_crowded(const struct connection_store *store)
+{
+	uint32_t max = store->settings.max_entries;
+
+	return connection_store_count(store) > max - max / 8;
 }
 
 /* An entry that is being made: what it takes, to be published together or given back. */
@@ -165,6 +188,8 @@ static void fill_entry(struct connection_store *store, const struct making *maki
 	atomic_store_explicit(&entry->source_state, SOURCE_IS_NOT_ASKED_FOR, memory_order_relaxed);
 	making->entry->aliases = 0;
 	atomic_store_explicit(&making->entry->singly_until, 0, memory_order_relaxed);
+	if (!store->settings.gives_tunnel_address)
+		connection_store_take_turn(store, entry);
 	if (store->settings.keeps_records)
 		newcomers_begin_record(&store->newcomers, index_of(store, entry), now);
 }
@@ -184,7 +209,7 @@ static struct key *publish(struct connection_store *store, const struct making *
 		address_pool_publish(making->pool, making->offset, index + 1);
 	atomic_fetch_add_explicit(&store->count, 1, memory_order_relaxed);
 	/* release: the control thread reads the entry when it sees this */
-	atomic_store_explicit(&making->entry->is_live, true, memory_order_release);
+	atomic_store_explicit(&making->entry->public.is_live, true, memory_order_release);
 	return key;
 }
 

@@ -45,6 +45,16 @@ static void admit_solicited(struct peers *peers, const struct arrival *arrival, 
 	admission->entry = NULL;
 }
 
+/* One that never answered also takes its turn: who was sent to last makes room last. */
+static void note_sent(struct peers *peers, struct peer_entry *entry, uint32_t now)
+{
+	if (atomic_load_explicit(&entry->last_sent, memory_order_relaxed) == now)
+		return;
+	peer_entry_refresh(&entry->last_sent, now);
+	if (!peer_entry_has_answered(entry))
+		connection_store_take_turn(peers->store, entry);
+}
+
 /* Without room for an entry it is carried all the same, only without keepalives. */
 static void route_anywhere(struct peers *peers, const struct departure *departure, uint32_t now,
 			   struct routing *routing)
@@ -61,7 +71,7 @@ static void route_anywhere(struct peers *peers, const struct departure *departur
 	if (routing->entry == NULL)
 		return;
 	if (routing->verdict == ROUTED)
-		peer_entry_refresh(&routing->entry->last_sent, now);
+		note_sent(peers, routing->entry, now);
 	peer_entry_refresh(&routing->entry->last_tcp, now);
 }
 

@@ -9,11 +9,11 @@
 
 struct entry {
 	struct peer_entry public;
-	_Atomic bool is_live;  /* for the control thread: published and not removed */
 	_Atomic uint32_t next; /* of the free list, or of those about to go, index + 1 */
 	uint32_t aliases;      /* the youngest, index of the key + 1; control thread */
 	/* Here, where there is room: connection_store_send_singly(). Monotonic seconds, 0: none. */
 	_Atomic uint32_t singly_until;
+	_Atomic uint32_t turn; /* the number of its last one, see connection_store_take_turn() */
 };
 
 struct connection_store {
@@ -25,6 +25,7 @@ struct connection_store {
 	uint32_t max_aliases;
 	struct free_list free;
 	_Alignas(64) _Atomic uint32_t count; /* written by whoever makes or removes an entry */
+	_Atomic uint32_t turns;              /* that were taken, also by making an entry */
 	struct newcomers newcomers;
 };
 
@@ -48,7 +49,7 @@ static inline uint32_t index_of(const struct connection_store *store,
 static inline bool is_live(const struct entry *entry)
 {
 	/* acquire pairs with the release of whoever made it: the entry is complete */
-	return atomic_load_explicit(&entry->is_live, memory_order_acquire);
+	return atomic_load_explicit(&entry->public.is_live, memory_order_acquire);
 }
 
 /** What is compared with the last holder of an address. */

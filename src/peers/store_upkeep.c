@@ -95,7 +95,7 @@ void store_unlink_entry(struct connection_store *store, struct entry *entry, uin
 	}
 	if (key != NULL)
 		store_unlink_key(store, key, departures);
-	atomic_store_explicit(&entry->is_live, false, memory_order_relaxed);
+	atomic_store_explicit(&entry->public.is_live, false, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&store->count, 1, memory_order_relaxed);
 	atomic_store_explicit(&entry->next, departures->entries, memory_order_relaxed);
 	departures->entries = index_of(store, &entry->public) + 1;

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -76,6 +77,34 @@ def test_silent_destinations_are_not_kept_alive(
     assert times[-1] - times[1] > interval, "once in each interval"
     assert endpoint.tunnel.counters()["keepalives_sent"] - before <= len(times) + 1
     talk(endpoint, endpoint.remote)
+
+
+def test_scan_leaves_room_for_those_that_answer(
+    bare_endpoint: Callable[..., BareEndpoint]
+) -> None:
+    """With --solicited-only, where without an entry nothing comes in: the real server stays
+    reachable all the time, and another one is as soon as the scan is over."""
+    endpoint = bare_endpoint(options=("--solicited-only", "--max-connections", 64))
+    lead_away(endpoint)
+    talk(endpoint, endpoint.remote)
+    scanner = threading.Thread(target=scan, args=(endpoint, 4000))
+    scanner.start()
+    while scanner.is_alive():
+        talk(endpoint, endpoint.remote)
+    scanner.join()
+    talk(endpoint, endpoint.remote)
+    lab.wait_until(lambda: endpoint.tunnel.counters()["connections"] < 40)
+    other = "192.0.2.30"
+    endpoint.scene.server.address("eth0", f"{other}/24")
+    with BarePeer(
+        endpoint.scene.server, (endpoint.scene.client_address, ENDPOINT_PORT), SERVER_PORT, other
+    ) as newcomer:
+        talk(endpoint, newcomer)
+    talk(endpoint, endpoint.remote)
+    counters = endpoint.tunnel.counters()
+    assert counters["connections_crowded_out"] >= 100
+    assert counters["connections"] <= 64
+    assert counters["discard_in_unsolicited"] == 0
 
 
 @contextmanager
