@@ -51,8 +51,11 @@ static uint32_t ask_kernel(int fd, const struct ip_address *peer, const struct i
 	socklen_t size = sizeof(int);
 	int mtu = 0;
 
-	if (fd < 0 || !bind_to_source(fd, source))
+	if (fd < 0)
 		return 0;
+	/* Without the source the answer may be another route's, but there is one: an address that can
+	 * be sent from may not be there for bind(), such as one on lo beside a device in a VRF. */
+	(void)bind_to_source(fd, source);
 	if (connect(fd, &name.any, length) < 0 ||
 	    getsockopt(fd, IPPROTO_IP, IP_MTU, &mtu, &size) < 0)
 		mtu = 0;

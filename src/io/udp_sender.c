@@ -16,6 +16,7 @@ void udp_sender_renew(struct udp_sender *sender)
 {
 	memset(&sender->gso, 0, sizeof(sender->gso));
 	sender->lets_fragment = false;
+	sender->split_error = 0; /* of the former socket: this one has done nothing yet */
 }
 
 void udp_sender_restart(struct udp_sender *sender)
@@ -335,7 +336,7 @@ static bool find_another_way(struct udp_sender *sender, struct outbound_message 
 /* Sets what becomes of datagrams that are larger than the path. Returns 0 or an errno. */
 static int let_fragment(struct udp_sender *sender, int fd, bool lets_fragment)
 {
-	int discover = lets_fragment ? IP_PMTUDISC_DONT : IP_PMTUDISC_DO;
+	int discover = lets_fragment ? IP_PMTUDISC_OMIT : IP_PMTUDISC_DO;
 
 	if (sender->lets_fragment == lets_fragment)
 		return 0;

@@ -1,4 +1,5 @@
-"""Paths that take less than TCP can make its segments, claimed or real: data goes on, in fragments.
+"""Paths that take less than TCP can make its segments, claimed or real: data goes on, in fragments
+where there is no other way.
 
 Without a tunnel all of these pass, because the kernel itself lets TCP be fragmented there.
 """
@@ -89,6 +90,31 @@ def test_claimed_mtu(
         counters = tunnel.counters()
         assert bool(counters["out_fragmentable"]) == (mtu < _LEAST + 8)
         assert counters["gso_fallbacks"] == 0
+
+
+def test_claim_where_fragments_are_dropped(
+    laboratory: lab.Laboratory,
+    tunnelled_pair: Callable[..., TunnelledPair],
+    payload: Payload,
+) -> None:
+    """By a firewall on the way: what was claimed makes no fragments of what the path takes."""
+    scene = lab.pair_routed(laboratory)
+    scene.middle.nft("""
+        table ip no_fragments {
+            chain forward {
+                type filter hook forward priority filter
+                ip frag-off & 0x3fff != 0 drop
+            }
+        }""")
+    pair: TunnelledPair = tunnelled_pair(scene=scene)
+    client = (scene.client_address, ENDPOINT_PORT)
+    server = (scene.server_address, SERVER_PORT)
+    with streaming(pair, payload):
+        claim_mtu(scene.middle, client, server, 0)
+        claim_mtu(scene.middle, server, client, 0)
+        for host, peer in ((scene.client, server), (scene.server, client)):
+            lab.wait_until(lambda: claimed_mtu(host, peer[0]) == _LEAST)
+    assert pair.listener.counters()["out_fragmentable"] > 0
 
 
 @pytest.mark.parametrize("mtu", [500, 552])

@@ -90,13 +90,13 @@ static int set_discover(const void *value, socklen_t length)
 
 	assert_int_equal(length, sizeof(discover));
 	memcpy(&discover, value, sizeof(discover));
-	assert_true(discover == IP_PMTUDISC_DO || discover == IP_PMTUDISC_DONT);
+	assert_true(discover == IP_PMTUDISC_DO || discover == IP_PMTUDISC_OMIT);
 	set_calls++;
 	if (refuses_to_set) {
 		errno = ENOPROTOOPT;
 		return -1;
 	}
-	lets_fragment = discover == IP_PMTUDISC_DONT;
+	lets_fragment = discover == IP_PMTUDISC_OMIT;
 	return 0;
 }
 
