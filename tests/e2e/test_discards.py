@@ -21,6 +21,23 @@ AT_ONCE = 2.0
 UNUSED = "10.64.0.200"
 
 
+@pytest.fixture
+def bare_server(
+    bare_server: Callable[..., BareServer], laboratory: lab.Laboratory
+) -> Callable[..., BareServer]:
+    """The same on a machine of one certain identity: which address a peer gets follows from it, and
+    the addresses here are nobody's."""
+    identity = laboratory.new_file("machine-id")
+    identity.write_text("0123456789abcdef" * 2 + "\n")
+
+    def make(**arguments: object) -> BareServer:
+        return bare_server(
+            interpose=("machine_id",), env={"MACHINE_ID": identity}, **arguments
+        )
+
+    return make
+
+
 def udp_packet(source: str, destination: str) -> Ipv4:
     """A UDP datagram that wants to go through the tunnel."""
     datagram = Udp(1234, 53, b"question").to_bytes(source, destination)

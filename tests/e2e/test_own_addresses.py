@@ -25,6 +25,23 @@ LOOKED = "10.64.0.33/32"
 TALKATIVE = ("--log-level", "debug")  # for change_and_look()
 
 
+@pytest.fixture
+def bare_server(
+    bare_server: Callable[..., BareServer], laboratory: lab.Laboratory
+) -> Callable[..., BareServer]:
+    """The same on a machine of one certain identity: which address a peer gets follows from it, and
+    the addresses here are nobody's."""
+    identity = laboratory.new_file("machine-id")
+    identity.write_text("0123456789abcdef" * 2 + "\n")
+
+    def make(**arguments: object) -> BareServer:
+        return bare_server(
+            interpose=("machine_id",), env={"MACHINE_ID": identity}, **arguments
+        )
+
+    return make
+
+
 def written_from_to(server: BareServer) -> tuple[str, str]:
     """From and to which address the program writes a segment that comes now."""
     segment = a_segment()

