@@ -112,10 +112,12 @@ def test_keepalives(
             return time.monotonic() > started + duration + interval + 0.5
 
         lab.wait_until(in_use_no_more, 10)
+        # Times are whole seconds: one may come a moment after the turn of a second.
+        assert keepalives(busy) <= 1, "although it was in use"
         assert 1 <= keepalives(used_once) <= duration / interval
         time.sleep(2 * interval)  # the time itself is what is tested
         assert keepalives(used_once) == 0, "keepalives keep themselves alive"
-        assert 1 <= keepalives(busy) <= 2, "only since it has been idle"
+        assert 1 <= keepalives(busy) <= 3, "since it has been idle"
         assert keepalives(never_used) == keepalives(silent) == keepalives(used_without) == 0
     assert endpoint.tunnel.counters()["keepalives_sent"] >= 2
     assert without.counters()["keepalives_sent"] == 0
