@@ -17,10 +17,11 @@
  * Fragmentation. Datagrams carry DF, unless their route says that they may be fragmented. For those
  * the socket is set to it (IP_PMTUDISC_OMIT) around the calls that send them, in the order of the
  * batch, so a flow's segments keep theirs. They leave whole, whatever small MTU the path is claimed
- * to have: only a router that cannot pass one on cuts it. Were they cut here (IP_PMTUDISC_DONT), one
- * forged claim would send fragments to firewalls that drop them. The socket is the worker's own;
- * another thread that sends through a duplicate in that moment sends keepalives, which are shorter
- * than any path. Of what the path is too small for the caller is told and says what becomes of it.
+ * to have: only a router that cannot pass one on cuts it. Were they cut here (IP_PMTUDISC_DONT),
+ * one forged claim would send fragments to firewalls that drop them. The socket is the worker's
+ * own; another thread that sends through a duplicate in that moment sends keepalives, which are
+ * shorter than any path. Of what the path is too small for the caller is told and says what becomes
+ * of it.
  *
  * What has a source that is no address of this host is sent from no other one: it fails. A full
  * socket is no failure: what is unsent stays in the batch.

@@ -53,8 +53,9 @@ static uint32_t ask_kernel(int fd, const struct ip_address *peer, const struct i
 
 	if (fd < 0)
 		return 0;
-	/* Without the source the answer may be another route's, but there is one: an address that can
-	 * be sent from may not be there for bind(), such as one on lo beside a device in a VRF. */
+	/* Without the source the answer may be another route's, but there is one: an address that
+	 * can be sent from may not be there for bind(), such as one on lo beside a device in a VRF.
+	 */
 	(void)bind_to_source(fd, source);
 	if (connect(fd, &name.any, length) < 0 ||
 	    getsockopt(fd, IPPROTO_IP, IP_MTU, &mtu, &size) < 0)
