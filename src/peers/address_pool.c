@@ -17,13 +17,17 @@ enum {
 /* Must stay the same for ever: a peer's address after a restart follows from it. */
 static uint32_t home_offset(const struct address_pool *pool, const struct peer *peer)
 {
-	enum { ADDRESS = sizeof(peer->own_address.bytes), PORT = sizeof(peer->remote.port) };
-	uint8_t message[2 * ADDRESS + PORT];
+	enum {
+		ADDRESS = sizeof(peer->own_address.bytes),
+		ADDRESSES = 2 * ADDRESS,
+		PORT = sizeof(peer->remote.port)
+	};
+	uint8_t message[ADDRESSES + PORT];
 	uint64_t hash;
 
 	memcpy(message, peer->remote.address.bytes, ADDRESS);
 	memcpy(message + ADDRESS, peer->own_address.bytes, ADDRESS);
-	memcpy(message + 2 * ADDRESS, &peer->remote.port, PORT);
+	memcpy(message + ADDRESSES, &peer->remote.port, PORT);
 	hash = siphash_2_4(&pool->key, message, sizeof(message));
 	return (uint32_t)((hash >> 32) * pool->size >> 32);
 }

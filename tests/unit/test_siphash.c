@@ -36,10 +36,10 @@ static void the_vectors_of_its_authors(void **state)
 	struct siphash_key key;
 
 	(void)state;
-	for (uint8_t i = 0; i < sizeof(key_bytes); i++)
-		key_bytes[i] = i;
-	for (uint8_t i = 0; i < VECTORS; i++)
-		message[i] = i;
+	for (size_t i = 0; i < sizeof(key_bytes); i++)
+		key_bytes[i] = (uint8_t)i;
+	for (size_t i = 0; i < VECTORS; i++)
+		message[i] = (uint8_t)i;
 	key = siphash_key_of(key_bytes);
 	for (size_t length = 0; length < VECTORS; length++)
 		assert_true(siphash_2_4(&key, message, length) == vectors[length]);
