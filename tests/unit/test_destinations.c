@@ -178,7 +178,8 @@ static void spread(uint32_t interval)
 	}
 	free(entries);
 	assert_in_range(total, ENTRIES * (INTERVALS - 1), ENTRIES * INTERVALS * 4 / 3);
-	assert_in_range(most, 1, 2 * total / (INTERVALS * interval));
+	/* twice the mean where all begin, in half an interval, and chance on top of that */
+	assert_in_range(most, 1, 5 * total / (2 * INTERVALS * interval));
 }
 
 static void keepalives_are_spread(void **state)
