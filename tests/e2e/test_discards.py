@@ -171,7 +171,7 @@ def test_no_message_where_none_may_be(bare_endpoint: Callable[..., BareEndpoint]
     endpoint.tap.send(asked.to_bytes())
     # The first message is the one for the last packet.
     assert_unreachable(endpoint.tap.receive(icmp_written), asked)
-    assert endpoint.tunnel.counters()["icmp_sent"] == 1
+    lab.wait_until(lambda: endpoint.tunnel.counters()["icmp_sent"] == 1)
 
 
 def test_messages_are_limited(bare_endpoint: Callable[..., BareEndpoint]) -> None:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import pytest
 
+import lab
 from datagrams import BareEndpoint, BarePeer, BareServer, a_segment, same_sequence
 from reference.packets import (
     ACK,
@@ -224,6 +225,8 @@ def test_runs_come_in_whole_and_in_order(
     with server.peer() as peer:
         peer.send_run(sent)
         assert by_flow(receive_written(server.tap, len(sent))) == by_flow(sent)
+    # a worker counts behind the call that writes
+    lab.wait_until(lambda: server.tunnel.counters()["in_packets"] > 0)
     counters = server.tunnel.counters()
     assert counters["in_segments"] == len(sent)
     assert bool(counters["in_super_packets"]) == (offload == "on")
