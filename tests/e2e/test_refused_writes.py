@@ -62,10 +62,13 @@ def test_each_segment_goes_in_once_and_as_it_came(
             run = a_run(1_000_000 * number)
             peer.send_run(run)
             assert_arrives_singly(server, run, needs_checksum="prepared" not in words)
-            counters = server.tunnel.counters()
-            assert counters["tun_fallbacks"] == min(number, PATIENCE + 1)
-            assert (GIVEN_UP in server.tunnel.everything()) == (number > PATIENCE)
-        assert counters["in_packets"] == number * SEGMENTS
+            # the worker counts behind its writes
+            lab.wait_until(lambda: server.tunnel.counters()["in_packets"] == number * SEGMENTS)
+            lab.wait_until(lambda: server.tunnel.counters()["tun_fallbacks"]
+                           == min(number, PATIENCE + 1))
+            lab.wait_until(lambda: (GIVEN_UP in server.tunnel.everything())
+                           == (number > PATIENCE))
+        counters = server.tunnel.counters()
         assert counters["in_super_packets"] == 0
         assert counters["discard_in_write_error"] == 0
         assert (counters["backpressure_tun"] > 0) == ("full" in words)
