@@ -35,7 +35,6 @@ struct event_watch {
 	event_handler *handler;
 	void *state;
 	event_loop *loop; /* NULL: not started */
-	bool may_fail;    /* the loop goes on without it */
 };
 
 /** Waits for a moment. */

@@ -110,7 +110,8 @@ static void descriptor_is_ready(struct ev_loop *loop, ev_io *io, int events)
 		watch->handler(watch->state);
 		return;
 	}
-	if (watch->may_fail) {
+	/* who waits for a reader can do without */
+	if (io->events & EV_WRITE) {
 		watch->loop = NULL;
 		return;
 	}
@@ -121,8 +122,7 @@ static void descriptor_is_ready(struct ev_loop *loop, ev_io *io, int events)
 	ev_break(loop, EVBREAK_ALL);
 }
 
-/* @events: EV_READ or EV_WRITE; the handler and its state are in the watch */
-static void start_watch(event_loop *loop, struct event_watch *watch, int fd, int events,
+static void start_watch(event_loop *loop, struct event_watch *watch, int events, int fd,
 			enum event_priority priority)
 {
 	watch->loop = loop;
@@ -132,24 +132,25 @@ static void start_watch(event_loop *loop, struct event_watch *watch, int fd, int
 	ev_io_start(loop, &watch->io);
 }
 
-void event_watch_start(event_loop *loop, struct event_watch *watch, int fd,
-		       enum event_priority priority, event_handler *handler, void *state)
+static void set_handler(struct event_watch *watch, event_handler *handler, void *state)
 {
 	event_watch_stop(watch);
 	watch->handler = handler;
 	watch->state = state;
-	watch->may_fail = false;
-	start_watch(loop, watch, fd, EV_READ, priority);
+}
+
+void event_watch_start(event_loop *loop, struct event_watch *watch, int fd,
+		       enum event_priority priority, event_handler *handler, void *state)
+{
+	set_handler(watch, handler, state);
+	start_watch(loop, watch, EV_READ, fd, priority);
 }
 
 void event_watch_start_for_room(event_loop *loop, struct event_watch *watch, int fd,
 				enum event_priority priority, event_handler *handler, void *state)
 {
-	event_watch_stop(watch);
-	watch->handler = handler;
-	watch->state = state;
-	watch->may_fail = true;
-	start_watch(loop, watch, fd, EV_WRITE, priority);
+	set_handler(watch, handler, state);
+	start_watch(loop, watch, EV_WRITE, fd, priority);
 }
 
 void event_watch_stop(struct event_watch *watch)
