@@ -6,13 +6,9 @@
  * dealt with, and sending goes on behind it.
  *
  * Segmentation. A message of several datagrams that fails is tried again with one datagram at a
- * time. When that works, it is the offload that does not work towards that destination (its route
- * leads over a device without checksum offload, say): the caller is told, who remembers it with the
- * peer and sends it single segments for GSO_RETRY_SECONDS; what is in the batch already follows.
- * When it happens with GSO_FAILED_PEERS different destinations within that time, it is the device
- * or the kernel, and the offload is given up for all. After the same time one message tries again:
- * what works is in use again, what fails is given up at once. Whether the offload is in use is
- * known here alone, and whoever fills a batch asks.
+ * time. When that works, it is the offload that does not work towards that destination: the caller
+ * is told, who remembers it with the peer; what is in the batch already follows. Whether the
+ * offload is in use (segmentation.h) is known here alone, and whoever fills a batch asks.
  *
  * Fragmentation. Datagrams carry DF, unless their route says that they may be fragmented. For those
  * the socket is set to it (IP_PMTUDISC_OMIT) around the calls that send them, in the order of the
@@ -30,13 +26,10 @@
 #define UDP_ENCAP_TUN_UDP_SENDER_H
 
 #include "base/socket_address.h"
+#include "io/segmentation.h"
 #include "packet/batch.h"
 
 enum {
-	/* What a driver or a card does wrong it does for good; a route may be another one soon. */
-	GSO_RETRY_SECONDS = 60,
-	GSO_FAILED_PEERS = 3, /* one or two may have a route of their own */
-
 	SEND_MAX_MESSAGES = 64,
 	SEND_CONTROL_SIZE = CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(int)) +
 			    CMSG_SPACE(sizeof(struct in_pktinfo)),
@@ -55,25 +48,9 @@ struct send_totals {
 			     did not, or does so all the time */
 };
 
-/** A destination for which a message had to go out singly. */
-struct gso_failure {
-	struct transport_address destination;
-	uint32_t at; /* monotonic seconds */
-};
-
-/** Whether segmentation works. */
-struct gso_state {
-	bool is_given_up;      /* for the device, and all of them */
-	bool is_on_trial;      /* it was, and has not worked since */
-	uint32_t given_up_at;  /* monotonic seconds */
-	uint32_t worked_at;    /* when the last trial ended well, the same; 0: none did */
-	unsigned failed_count; /* different destinations, lately */
-	struct gso_failure failed[GSO_FAILED_PEERS - 1];
-};
-
 struct udp_sender {
 	bool may_segment; /* as udp_sender_init() was told */
-	struct gso_state gso;
+	struct segmentation gso;
 	uint32_t now;           /* monotonic seconds */
 	size_t next_message;    /* of the batch; those before it are done with */
 	bool is_split;          /* the next message goes out singly */
@@ -140,5 +117,13 @@ enum send_outcome udp_send(struct udp_sender *sender, int fd, struct outbound_ba
  * way. Worker, before the next udp_send().
  */
 void udp_sender_fragment(struct udp_sender *sender, struct outbound_batch *batch);
+
+/**
+ * Sends one datagram by itself, without waiting. Any thread.
+ * @route: its source and TOS are kept as in a batch; whether it carries DF is the socket's matter
+ * Returns 0 or a negative errno (-EAGAIN: the socket is full).
+ */
+int udp_send_datagram(int fd, const struct datagram_route *route, const void *payload,
+		      size_t length);
 
 #endif

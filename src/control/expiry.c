@@ -2,7 +2,7 @@
 #include "control/expiry.h"
 
 #include "base/clock.h"
-#include "base/socket_address.h"
+#include "io/udp_sender.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -52,39 +52,18 @@ static bool server_entry_is_over(struct peer_entry *entry, void *argument)
 			  sweep->settings->limits.connection_timeout);
 }
 
-/* An empty datagram from an address. Returns false when it could not be sent. */
-static bool send_empty(int socket, const struct transport_address *destination,
-		       const struct ip_address *source)
-{
-	const struct in_pktinfo info = {.ipi_spec_dst.s_addr = ip_address_ipv4(source)};
-	_Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(info))] = {0};
-	struct socket_address name;
-	struct msghdr message = {
-		.msg_name = &name,
-		.msg_namelen = socket_address_make(&name, destination),
-		.msg_control = control,
-		.msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-
-	header->cmsg_level = IPPROTO_IP;
-	header->cmsg_type = IP_PKTINFO;
-	header->cmsg_len = CMSG_LEN(sizeof(info));
-	memcpy(CMSG_DATA(header), &info, sizeof(info));
-	return sendmsg(socket, &message, MSG_DONTWAIT) >= 0;
-}
-
 /* Returns false when it could not be sent, such as when the socket is full. */
 static bool send_keepalive(struct sweep *sweep, struct peer_entry *entry)
 {
 	const struct destination *destination = peer_entry_destination(entry);
-	struct ip_address source;
+	struct datagram_route route = {0};
 	size_t which;
 
-	if (destination == NULL || !peers_find_source(sweep->settings->peers, entry, &source))
+	if (destination == NULL || !peers_find_source(sweep->settings->peers, entry, &route.source))
 		return false;
+	route.destination = destination->peer.remote;
 	which = ntohs(destination->peer.own_port) - (size_t)sweep->settings->first_port;
-	if (!send_empty(sweep->expiry->sockets[which], &destination->peer.remote, &source))
+	if (udp_send_datagram(sweep->expiry->sockets[which], &route, "", 0) < 0)
 		return false;
 	counter_add(sweep->settings->counters, COUNTER_keepalives_sent, 1);
 	peer_entry_refresh(&entry->last_sent, sweep->now);

@@ -1,8 +1,6 @@
 /* Sending; see udp_sender.h for the theory of operation. */
 #include "io/udp_sender.h"
 
-#include "base/clock.h"
-
 #include <errno.h>
 #include <netinet/udp.h>
 
@@ -61,6 +59,18 @@ static size_t build_control(uint8_t *buffer, const struct datagram_route *route,
 	return used;
 }
 
+/* Fills in where a message goes and how. @segment_size: 0: it is one datagram */
+static void address(struct msghdr *header, struct socket_address *name, uint8_t *control,
+		    const struct datagram_route *route, uint16_t segment_size)
+{
+	memset(header, 0, sizeof(*header));
+	header->msg_name = name;
+	header->msg_namelen = socket_address_make(name, &route->destination);
+	header->msg_controllen = build_control(control, route, segment_size);
+	if (header->msg_controllen > 0)
+		header->msg_control = control;
+}
+
 /* Prepares one send of `segments` segments from `first` on. */
 static void prepare(struct udp_sender *sender, size_t at, struct outbound_batch *batch,
 		    const struct outbound_message *message, size_t first, size_t segments)
@@ -69,34 +79,34 @@ static void prepare(struct udp_sender *sender, size_t at, struct outbound_batch 
 	size_t first_iov = batch->segments[first].first_iov;
 	size_t end_iov = batch->segments[first + segments].first_iov;
 
-	memset(header, 0, sizeof(*header));
-	header->msg_name = &sender->names[at];
-	header->msg_namelen = socket_address_make(&sender->names[at], &message->route.destination);
+	address(header, &sender->names[at], sender->control[at], &message->route,
+		segments > 1 ? message->segment_size : 0);
 	header->msg_iov = &batch->iov[first_iov];
 	header->msg_iovlen = end_iov - first_iov;
-	header->msg_control = sender->control[at];
-	header->msg_controllen = build_control(sender->control[at], &message->route,
-					       segments > 1 ? message->segment_size : 0);
-	if (header->msg_controllen == 0)
-		header->msg_control = NULL;
 }
 
-static bool has_failed_lately(const struct udp_sender *sender,
-			      const struct transport_address *destination)
+int udp_send_datagram(int fd, const struct datagram_route *route, const void *payload,
+		      size_t length)
 {
-	const struct gso_state *gso = &sender->gso;
+	_Alignas(struct cmsghdr) uint8_t control[SEND_CONTROL_SIZE];
+	struct socket_address name;
+	struct iovec iov = {.iov_len = length};
+	struct msghdr header;
 
-	for (unsigned i = 0; i < gso->failed_count; i++) {
-		if (transport_address_equal(&gso->failed[i].destination, destination))
-			return seconds_since(gso->failed[i].at, sender->now) < GSO_RETRY_SECONDS;
-	}
-	return false;
+	/* an iovec has no const, though sendmsg() only reads */
+	memcpy(&iov.iov_base, &payload, sizeof(payload));
+	address(&header, &name, control, route, 0);
+	header.msg_iov = &iov;
+	header.msg_iovlen = 1;
+	return sendmsg(fd, &header, MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
 static bool goes_singly(const struct udp_sender *sender, const struct outbound_message *message)
 {
 	return message->segments > udp_sender_message_segments(sender) ||
-	       (message->segments > 1 && has_failed_lately(sender, &message->route.destination));
+	       (message->segments > 1 && sender->gso.failed_count > 0 &&
+		segmentation_has_failed_lately(&sender->gso, &message->route.destination,
+					       sender->now));
 }
 
 /* Whole messages, up to one that has to go singly or differs in whether it may be fragmented. */
@@ -137,68 +147,6 @@ static size_t payload_length(const struct msghdr *header)
 	return length;
 }
 
-/* Whether so many others have failed lately that it is the device. Remembers this one. */
-static bool is_last_straw(struct gso_state *gso, const struct transport_address *destination,
-			  uint32_t now)
-{
-	unsigned others = 0;
-
-	for (unsigned i = 0; i < gso->failed_count; i++) {
-		const struct gso_failure *failed = &gso->failed[i];
-
-		if (seconds_since(failed->at, now) < GSO_RETRY_SECONDS &&
-		    !transport_address_equal(&failed->destination, destination))
-			gso->failed[others++] = *failed;
-	}
-	gso->failed_count = others;
-	if (others == GSO_FAILED_PEERS - 1)
-		return true;
-	gso->failed[gso->failed_count++] = (struct gso_failure){*destination, now};
-	return false;
-}
-
-/* One that works for a moment whenever it is tried again was told of before. */
-static bool is_worth_telling(const struct gso_state *gso, uint32_t now)
-{
-	return !gso->is_on_trial &&
-	       (gso->worked_at == 0 || seconds_since(gso->worked_at, now) >= GSO_RETRY_SECONDS);
-}
-
-/* What could not be sent as one message went out singly: the offload is to blame, not the size. */
-static void blame_gso(struct udp_sender *sender, const struct transport_address *destination,
-		      struct send_totals *totals)
-{
-	struct gso_state *gso = &sender->gso;
-
-	totals->gso_fallbacks++;
-	if (gso->is_given_up || !(is_last_straw(gso, destination, sender->now) || gso->is_on_trial))
-		return;
-	if (is_worth_telling(gso, sender->now))
-		totals->gso_given_up = sender->split_error;
-	gso->is_given_up = true;
-	gso->is_on_trial = false;
-	gso->given_up_at = sender->now;
-	gso->failed_count = 0;
-}
-
-static void note_gso_works(struct udp_sender *sender)
-{
-	if (!sender->gso.is_on_trial)
-		return;
-	sender->gso.is_on_trial = false;
-	sender->gso.worked_at = sender->now;
-}
-
-static void try_gso_again_in_time(struct udp_sender *sender)
-{
-	struct gso_state *gso = &sender->gso;
-
-	if (!gso->is_given_up || seconds_since(gso->given_up_at, sender->now) < GSO_RETRY_SECONDS)
-		return;
-	gso->is_given_up = false;
-	gso->is_on_trial = true;
-}
-
 static void end_message(struct udp_sender *sender)
 {
 	sender->is_split = false;
@@ -235,7 +183,7 @@ static void account_messages(struct udp_sender *sender, const struct outbound_ba
 			totals->fragmentable += message->segments;
 		if (message->segments > 1) {
 			totals->gso_messages++;
-			note_gso_works(sender);
+			segmentation_worked(&sender->gso, sender->now);
 		}
 	}
 }
@@ -325,8 +273,9 @@ static bool find_another_way(struct udp_sender *sender, struct outbound_message 
 {
 	if (!sender->is_split && message->segments > 1 &&
 	    (error == EINVAL || error == EIO || error == EMSGSIZE)) {
-		/* what may be fragmented cannot be cut into larger pieces than the path takes:
-		 * EMSGSIZE, on older kernels EINVAL; that is not for the offload either */
+		/* the kernel cuts nothing into pieces that the device cannot take whole, which then
+		 * may be fragmented: EMSGSIZE, on older kernels EINVAL; not for the offload either
+		 */
 		begin_split(sender, message->route.may_fragment && error != EIO ? 0 : error);
 		return true;
 	}
@@ -373,7 +322,9 @@ static bool ends_fallback(struct udp_sender *sender, const struct outbound_messa
 	if (sender->split_error == 0)
 		return false;
 	describe(message, sender->split_error, failure);
-	blame_gso(sender, &message->route.destination, totals);
+	totals->gso_fallbacks++;
+	if (segmentation_failed(&sender->gso, &message->route.destination, sender->now))
+		totals->gso_given_up = sender->split_error;
 	return true;
 }
 
@@ -410,7 +361,7 @@ enum send_outcome udp_send(struct udp_sender *sender, int fd, struct outbound_ba
 	enum send_outcome outcome;
 
 	sender->now = now;
-	try_gso_again_in_time(sender);
+	segmentation_try_again_in_time(&sender->gso, sender->now);
 	leave_out_failed(sender, batch);
 	outcome = send_rest(sender, fd, batch, totals, failure);
 	/* a kernel that refuses is asked again before the next datagram that carries DF */

@@ -247,7 +247,7 @@ static void choose_manner(struct outbound *outbound, const struct peer_entry *en
 	mtu = path_mtu_known(&outbound->path_mtu, &route->destination.address, &route->source,
 			     round->seconds);
 	if (is_tiny(mtu) && outbound_outer_size(tunnel_packet_segment_size(packet)) > mtu)
-		route->may_fragment = route->goes_singly = true;
+		route->may_fragment = true;
 }
 
 /* Finds the packet's way. Returns false when it has none and was discarded. */
