@@ -2,10 +2,7 @@
 #include "worker/inbound.h"
 
 #include "base/clock.h"
-#include "io/tun_interface.h"
 #include "worker/new_entries.h"
-
-#include <errno.h>
 
 static const enum counter refusal_counter[] = {
 	[ADMISSION_HAS_NO_TUNNEL_ADDRESS] = COUNTER_discard_in_no_address,
@@ -16,172 +13,6 @@ static const enum counter refusal_counter[] = {
 static void count(struct inbound *inbound, enum counter counter, uint64_t amount)
 {
 	counter_add(inbound->counters, counter, amount);
-}
-
-static int write_pieces(const struct inbound *inbound, const struct iovec *iov, size_t pieces)
-{
-	int error;
-
-	do
-		error = tun_write(inbound->queue, iov, pieces);
-	while (error == -EINTR);
-	return error;
-}
-
-/*
- * Whether an error is about the packet itself, so that the same data may pass in another form.
- *
- * EINVAL: the virtio_net header is not accepted (tun_get_user(), Linux drivers/net/tun.c, and
- * virtio_net_hdr_to_skb(), include/linux/virtio_net.h, which versions of it do for what is right).
- * EMSGSIZE: too many pages for one packet (alloc_skb_with_frags(), net/core/skbuff.c). The others
- * are none: EAGAIN is a full interface, EIO and EBADFD are about the interface, which is down or
- * gone; ENOMEM and ENOBUFS say that the kernel has no memory, and a packet for each segment would
- * ask for more of it; EFAULT would be a fault of this program.
- */
-static bool is_refusal(int error)
-{
-	return error == -EINVAL || error == -EMSGSIZE;
-}
-
-static void count_lost(struct inbound *inbound, int error, size_t segments)
-{
-	count(inbound,
-	      error == -EIO || error == -EBADFD ? COUNTER_discard_in_tunnel_down
-						: COUNTER_discard_in_write_error,
-	      segments);
-}
-
-static void count_written(struct inbound *inbound, const struct inbound_packet *packet)
-{
-	count(inbound, COUNTER_in_packets, 1);
-	if (packet->segments == 1)
-		return;
-	count(inbound, COUNTER_in_super_packets, 1);
-	coalescing_taken(&inbound->coalescing);
-}
-
-/* @refusal: what the packet was refused with, 0: it is not even tried as a whole */
-static void begin_split(struct inbound *inbound, int refusal)
-{
-	const struct inbound_batch *batch = &inbound->batch;
-
-	inbound_single_first(batch, inbound->next_packet, &inbound->single);
-	inbound->is_split = true;
-	/* a packet of one segment was the single already, but for its checksum */
-	inbound->with_checksum = batch->packets[inbound->next_packet].segments == 1;
-	inbound->has_taken_segment = false;
-	inbound->refusal = refusal;
-}
-
-/* That its segments were taken shows that it was for the coalescing. */
-static void blame_coalescing(struct inbound *inbound, const struct round *round)
-{
-	if (inbound->refusal == 0 || !inbound->has_taken_segment ||
-	    !coalescing_refused(&inbound->coalescing, round->milliseconds))
-		return;
-	atomic_store_explicit(&inbound->notices->coalescing_error, inbound->refusal,
-			      memory_order_relaxed);
-	notices_raise(inbound->notices, NOTICE_COALESCING_GIVEN_UP);
-}
-
-static void end_split(struct inbound *inbound, const struct round *round)
-{
-	if (inbound->batch.packets[inbound->next_packet].segments > 1) {
-		count(inbound, COUNTER_tun_fallbacks, 1);
-		blame_coalescing(inbound, round);
-	}
-	inbound->is_split = false;
-	inbound->next_packet++;
-}
-
-/* Writes the segment at hand, one way or the other. Returns 0 or a negative errno. */
-static int write_single(struct inbound *inbound)
-{
-	for (;;) {
-		struct iovec iov[2];
-		size_t pieces = inbound_single_finish(&inbound->batch, inbound->next_packet,
-						      &inbound->single, inbound->with_checksum,
-						      iov);
-		int error = write_pieces(inbound, iov, pieces);
-
-		if (!is_refusal(error) || inbound->with_checksum)
-			return error;
-		inbound->with_checksum = true;
-	}
-}
-
-/* Writes the rest of a packet segment by segment. Returns false when the interface is full. */
-static bool write_singles(struct inbound *inbound, const struct round *round)
-{
-	do {
-		int error = write_single(inbound);
-
-		if (error == -EAGAIN)
-			return false;
-		if (error == 0) {
-			count(inbound, COUNTER_in_packets, 1);
-			inbound->has_taken_segment = true;
-		} else {
-			count_lost(inbound, error, 1);
-		}
-		inbound->with_checksum = false;
-	} while (inbound_single_next(&inbound->batch, inbound->next_packet, &inbound->single));
-	end_split(inbound, round);
-	return true;
-}
-
-/* Writes a packet as it is, or begins to split it. Returns false when the interface is full. */
-static bool write_packet(struct inbound *inbound, const struct round *round)
-{
-	struct inbound_batch *batch = &inbound->batch;
-	const struct inbound_packet *packet = &batch->packets[inbound->next_packet];
-	struct iovec iov[INBOUND_MAX_COALESCED + 1];
-	int error;
-
-	if (packet->segments > 1 &&
-	    !coalescing_may_try(&inbound->coalescing, round->milliseconds)) {
-		begin_split(inbound, 0);
-		return true;
-	}
-	error = write_pieces(inbound, iov, inbound_packet_finish(batch, inbound->next_packet, iov));
-	if (error == -EAGAIN)
-		return false;
-	if (is_refusal(error) && batch->with_vnet_header) {
-		begin_split(inbound, -error);
-		return true;
-	}
-	if (error == 0)
-		count_written(inbound, packet);
-	else
-		count_lost(inbound, error, packet->segments);
-	inbound->next_packet++;
-	return true;
-}
-
-/* An empty batch: what is put together in it depends on what the interface takes. */
-static void begin_batch(struct inbound *inbound, const struct round *round)
-{
-	inbound_batch_coalesce(&inbound->batch,
-			       coalescing_may_try(&inbound->coalescing, round->milliseconds));
-}
-
-/* Writes the batch. Returns false, with the rest kept, when the tunnel interface is full. */
-static bool flush(struct inbound *inbound, const struct round *round)
-{
-	while (inbound->next_packet < inbound->batch.packet_count) {
-		if (inbound->is_split ? write_singles(inbound, round)
-				      : write_packet(inbound, round))
-			continue;
-		if (!inbound->is_blocked)
-			count(inbound, COUNTER_backpressure_tun, 1);
-		inbound->is_blocked = true;
-		return false;
-	}
-	inbound->is_blocked = false;
-	inbound->next_packet = 0;
-	inbound_batch_clear(&inbound->batch);
-	begin_batch(inbound, round);
-	return true;
 }
 
 /* One message on its way through. */
@@ -206,7 +37,7 @@ static void judge(struct inbound *inbound, struct passage *passage)
 	passage->is_judged = true;
 	if (admission->verdict != ADMITTED)
 		return;
-	passage->origin = inbound_batch_origin(&inbound->batch,
+	passage->origin = inbound_batch_origin(&inbound->writer.batch,
 					       &(const struct inbound_origin){
 						       .source = admission->source,
 						       .destination = admission->destination,
@@ -236,11 +67,11 @@ static void hand_over(struct inbound *inbound, const struct received_message *me
 static bool take_segment(struct inbound *inbound, struct passage *passage, const uint8_t *payload,
 			 size_t length)
 {
-	if (!decapsulate(&inbound->batch, payload, length, passage->origin)) {
-		if (!flush(inbound, passage->round))
+	if (!decapsulate(&inbound->writer.batch, payload, length, passage->origin)) {
+		if (!tunnel_writer_flush(&inbound->writer, passage->round))
 			return false;
 		/* an empty batch takes every segment */
-		(void)decapsulate(&inbound->batch, payload, length, passage->origin);
+		(void)decapsulate(&inbound->writer.batch, payload, length, passage->origin);
 	}
 	passage->carried.segments++;
 	passage->carried.bytes += length;
@@ -374,13 +205,13 @@ static bool receive(struct inbound *inbound, int socket)
 struct carried inbound_run(struct inbound *inbound, int socket, const struct round *round)
 {
 	inbound->carried = (struct carried){0};
-	if (inbound->is_blocked && !flush(inbound, round))
+	if (inbound->writer.is_blocked && !tunnel_writer_flush(&inbound->writer, round))
 		return inbound->carried;
-	begin_batch(inbound, round);
+	tunnel_writer_begin_round(&inbound->writer, round);
 	if (inbound->next_message == inbound->message_count && !receive(inbound, socket))
 		return inbound->carried;
 	if (take_messages(inbound, round))
-		(void)flush(inbound, round);
+		(void)tunnel_writer_flush(&inbound->writer, round);
 	/* once for all that this batch handed over */
 	ring_wake(inbound->to_control);
 	return inbound->carried;

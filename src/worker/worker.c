@@ -39,10 +39,12 @@ static void init_inbound(struct worker *worker, const struct worker_settings *se
 	inbound->counters = &worker->counters;
 	inbound->notices = settings->notices;
 	inbound->to_control = &settings->channel->to_control;
-	inbound->queue = settings->queue;
+	inbound->writer.queue = settings->queue;
+	inbound->writer.counters = &worker->counters;
+	inbound->writer.notices = settings->notices;
 	inbound->worker = settings->number;
 	inbound->own_port = settings->own_port;
-	inbound_batch_init(&inbound->batch, settings->with_vnet_header);
+	inbound_batch_init(&inbound->writer.batch, settings->with_vnet_header);
 }
 
 static void init_outbound(struct worker *worker, const struct worker_settings *settings)
@@ -121,7 +123,7 @@ static void take_orders(struct worker *worker)
 /* Which events to wait for follows from what is full. */
 static void set_watches(const struct worker *worker, struct pollfd *watches)
 {
-	bool in_blocked = worker->inbound.is_blocked;
+	bool in_blocked = worker->inbound.writer.is_blocked;
 	bool out_blocked = worker->outbound.is_blocked;
 
 	watches[WATCH_SOCKET].fd = worker->sockets.socket;
@@ -210,7 +212,7 @@ static void *run(void *argument)
 	struct worker *worker = argument;
 	struct pollfd watches[WATCH_COUNT] = {
 		[WATCH_RING] = {.fd = ring_event(worker->orders), .events = POLLIN},
-		[WATCH_QUEUE] = {.fd = worker->inbound.queue},
+		[WATCH_QUEUE] = {.fd = worker->inbound.writer.queue},
 	};
 
 	rcu_thread_register();
