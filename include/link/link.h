@@ -36,6 +36,12 @@ struct link_state {
 	struct link_tun tun;
 };
 
+/** The ifindex of the VRF that an interface belongs to, 0: none. */
+static inline unsigned link_vrf_of(const struct link_state *state)
+{
+	return strcmp(state->master_kind, "vrf") == 0 ? state->master : 0;
+}
+
 /** An IPv4 address of this machine. */
 struct link_address {
 	struct ip_prefix prefix; /* with host part */

@@ -16,15 +16,13 @@
 #ifndef UDP_ENCAP_TUN_LINK_SOURCE_H
 #define UDP_ENCAP_TUN_LINK_SOURCE_H
 
-#include "base/address.h"
+#include "link/link.h"
 
 /** A round of questions about a device. Read-only for others than this room. */
 struct link_round {
+	struct link_state device;        /* ifindex 0: there is none */
+	struct link_addresses addresses; /* of all interfaces */
 	struct mnl_socket *netlink;
-	unsigned ifindex;            /* of the device, 0: there is none */
-	bool is_up;                  /* IFF_UP */
-	unsigned vrf;                /* ifindex of the VRF that it belongs to, 0: none */
-	struct ip_address on_device; /* that was found there last, all zero: none */
 };
 
 /** A datagram by the device. */
@@ -81,6 +79,9 @@ int link_ask_source(struct link_round *round, const struct link_datagram *datagr
 int link_find_route_source(struct link_round *round, struct ip_address *source);
 
 /** The ifindex of an interface that has an address, or 0. */
-unsigned link_holder_of(struct link_round *round, const struct ip_address *address);
+unsigned link_holder_of(const struct link_round *round, const struct ip_address *address);
+
+/** Whether an address stands on the device, or on the VRF that it belongs to. */
+bool link_round_lends(const struct link_round *round, const struct ip_address *address);
 
 #endif

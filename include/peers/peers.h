@@ -46,12 +46,17 @@ struct tunnel_addresses {
 	struct ip_address ipv6;
 };
 
+/** What changes at run time of this machine's addresses, seen all at once. */
+struct peers_addresses {
+	struct tunnel_addresses tunnel;
+	struct ip_address device_source; /* of an endpoint, see peers_find_source() */
+};
+
 struct peers {
 	const struct policy_operations *policy;
 	struct peers_settings settings;
 	struct connection_store *store;
-	struct tunnel_addresses *tunnel;  /* RCU, never NULL */
-	struct ip_address *device_source; /* RCU, never NULL; see peers_find_source() */
+	struct peers_addresses *addresses; /* RCU, never NULL */
 };
 
 /** Prepares the room; false when there is no memory. Before the workers start. */
@@ -88,7 +93,7 @@ static inline bool peers_find_source(const struct peers *peers, const struct pee
 
 	if (state == SOURCE_IS_OWN)
 		return true;
-	*source = *rcu_read(peers->device_source);
+	*source = rcu_read(peers->addresses)->device_source;
 	return state != SOURCE_IS_MISSING && !ip_address_is_none(source);
 }
 

@@ -2,12 +2,11 @@
 #include "control/room.h"
 
 #include "base/clock.h"
+#include "control/pace.h"
 
 enum {
 	MIN_PAUSE_MS = 10,
 	FRUITLESS_PAUSE_MS = 100, /* after one that made none: all places are those that answered */
-	/* pauses are so many times what was before them: a fifth of the thread's time */
-	PAUSE_FACTOR = 4,
 };
 
 /* One look. */
@@ -66,7 +65,7 @@ static void look_again(void *state)
 void room_want(struct room *room)
 {
 	uint64_t began = monotonic_nanoseconds();
-	uint64_t pause, least = MIN_PAUSE_MS;
+	uint64_t least = MIN_PAUSE_MS;
 
 	if (event_timer_is_started(&room->pause))
 		return;
@@ -74,9 +73,7 @@ void room_want(struct room *room)
 	notices_lower(room->settings.notices, NOTICE_ROOM_WANTED);
 	if (make_room(room) == 0)
 		least = FRUITLESS_PAUSE_MS;
-	pause = PAUSE_FACTOR * (monotonic_nanoseconds() - began) / 1000000;
-	event_timer_start(room->loop, &room->pause, pause > least ? pause : least, look_again,
-			  room);
+	event_timer_start(room->loop, &room->pause, pace_pause(began, least), look_again, room);
 }
 
 void room_start(struct room *room, event_loop *loop, const struct room_settings *settings)

@@ -56,7 +56,7 @@ void source_log_destinations_have(struct source_log *log);
  */
 void source_log_is_missing(struct source_log *log, struct source_trouble *trouble,
 			   const struct ip_address *destination, const struct link_source *source,
-			   struct link_round *round);
+			   const struct link_round *round);
 
 /**
  * Writes the command that makes a route name a source, "" where one line does not say it.

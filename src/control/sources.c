@@ -2,7 +2,7 @@
 #include "control/sources.h"
 
 #include "base/clock.h"
-#include "link/link.h"
+#include "control/pace.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -19,10 +19,6 @@ enum {
 	 * about a millisecond of either. */
 	SLICE_QUESTIONS = 64,
 	SLICE_PLACES = 16384,
-	/* pauses are so many times what was before them: a fifth of the thread's time */
-	PAUSE_FACTOR = 4,
-	MIN_RETRY_MS = 100,
-	MAX_RETRY_MS = 10000,
 };
 
 /* One slice. */
@@ -65,7 +61,8 @@ static void forget_missing(struct peer_entry *entry, void *argument)
 static int publish_device(struct sources *sources, const struct ip_address *address)
 {
 	struct peers *peers = sources->settings.peers;
-	bool is_back = ip_address_is_none(peers->device_source) && !ip_address_is_none(address);
+	bool is_back = ip_address_is_none(&peers->addresses->device_source) &&
+		       !ip_address_is_none(address);
 	struct connection_store_iterator all = connection_store_begin(peers->store);
 
 	if (!peers_set_device_source(peers, address))
@@ -76,19 +73,13 @@ static int publish_device(struct sources *sources, const struct ip_address *addr
 }
 
 /* Where no route says anything, such as a default route that prohibits. */
-static int first_address(const struct link_round *round, struct ip_address *address)
+static struct ip_address first_address(const struct link_round *round)
 {
-	struct link_addresses addresses;
-	int error = link_read_addresses(&addresses);
-
-	for (size_t i = 0; error == 0 && i < addresses.count; i++) {
-		if (addresses.list[i].ifindex != round->ifindex)
-			continue;
-		*address = addresses.list[i].prefix.address;
-		break;
+	for (size_t i = 0; i < round->addresses.count; i++) {
+		if (round->addresses.list[i].ifindex == round->device.ifindex)
+			return round->addresses.list[i].prefix.address;
 	}
-	link_free_addresses(&addresses);
-	return error;
+	return (struct ip_address){{0}};
 }
 
 /* Asks for the device's source. Returns 0 or a negative errno. */
@@ -107,7 +98,7 @@ static int ask_for_device(struct slice *slice)
 		/* no default route that can be used: one to some destinations may name a source */
 		error = link_find_route_source(&slice->round, &address);
 	if (error == 0 && ip_address_is_none(&address) && source.error < 0)
-		error = first_address(&slice->round, &address);
+		address = first_address(&slice->round);
 	if (error == 0)
 		error = publish_device(sources, &address);
 	if (error < 0)
@@ -215,7 +206,7 @@ static int ask_what_is_due(struct slice *slice)
 
 	if (error < 0)
 		return error;
-	if (slice->round.ifindex == 0 || !slice->round.is_up) {
+	if (slice->round.device.ifindex == 0 || !slice->round.device.is_up) {
 		source_log_device_is_away(&sources->log);
 		sources->device_is_due = false;
 		sources->all_left = sources->new_left = 0;
@@ -226,31 +217,23 @@ static int ask_what_is_due(struct slice *slice)
 	return error < 0 ? error : ask_for_entries(slice);
 }
 
-static void try_later(struct sources *sources)
-{
-	sources->retry_ms = sources->retry_ms == 0 ? MIN_RETRY_MS : 2 * sources->retry_ms;
-	if (sources->retry_ms > MAX_RETRY_MS)
-		sources->retry_ms = MAX_RETRY_MS;
-	event_timer_start(sources->loop, &sources->next, sources->retry_ms, run_slice, sources);
-}
-
 static void run_slice(void *state)
 {
 	struct sources *sources = state;
 	uint64_t began = monotonic_nanoseconds();
 	struct slice slice = {.sources = sources};
+	struct trouble trouble = {0};
 	int error = ask_what_is_due(&slice);
-	uint64_t pause;
 
 	link_round_close(&slice.round);
-	if (error < 0) {
-		try_later(sources);
+	if (error < 0)
+		trouble_note(&trouble, "ask for the sources of", sources->settings.device, error);
+	retry_settle(&sources->retry, &trouble);
+	if (error < 0)
 		return;
-	}
-	sources->retry_ms = 0;
-	pause = PAUSE_FACTOR * (monotonic_nanoseconds() - began) / 1000000 + 1;
 	if (sources->all_left > 0 || sources->new_left > 0)
-		event_timer_start(sources->loop, &sources->next, pause, run_slice, sources);
+		event_timer_start(sources->loop, &sources->next, pace_pause(began, 1), run_slice,
+				  sources);
 	else
 		end_pass(sources);
 }
@@ -276,7 +259,6 @@ static void hear_of_routes(void *state)
 {
 	struct sources *sources = state;
 	uint64_t began = monotonic_nanoseconds();
-	uint64_t pause;
 
 	event_watch_stop(&sources->watch);
 	link_monitor_drain(sources->monitor);
@@ -285,8 +267,7 @@ static void hear_of_routes(void *state)
 	/* a pass that is under way goes on at its own pace */
 	if (!event_timer_is_started(&sources->next))
 		run_slice(sources);
-	pause = PAUSE_FACTOR * (monotonic_nanoseconds() - began) / 1000000;
-	event_timer_start(sources->loop, &sources->calm, pause > CALM_MS ? pause : CALM_MS,
+	event_timer_start(sources->loop, &sources->calm, pace_pause(began, CALM_MS),
 			  listen_to_routes, sources);
 }
 
@@ -329,6 +310,7 @@ int sources_start(struct sources *sources, event_loop *loop,
 		return -errno;
 	sources->loop = loop;
 	source_log_start(&sources->log, loop, settings->device);
+	retry_start(&sources->retry, loop, run_slice, sources);
 	listen_to_routes(sources);
 	sources_look(sources);
 	return 0;
@@ -342,6 +324,7 @@ void sources_close(struct sources *sources)
 	event_timer_stop(&sources->calm);
 	event_timer_stop(&sources->next);
 	event_timer_stop(&sources->quiet);
+	retry_close(&sources->retry);
 	source_log_close(&sources->log);
 	close(sources->monitor);
 	sources->loop = NULL;

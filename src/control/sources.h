@@ -20,6 +20,7 @@
 #ifndef UDP_ENCAP_TUN_SOURCES_H
 #define UDP_ENCAP_TUN_SOURCES_H
 
+#include "control/retry.h"
 #include "control/source_log.h"
 #include "exchange/notices.h"
 #include "peers/peers.h"
@@ -42,11 +43,11 @@ struct sources {
 	struct event_timer quiet; /* until new entries are looked for again */
 	struct source_log log;
 	bool device_is_due;
-	uint32_t cursor;   /* the place that is looked at next */
-	uint32_t all_left; /* places whose entries are asked for */
-	uint32_t new_left; /* places whose entries are, if they were never */
-	bool has_missing;  /* some entry was told that it has no source */
-	uint32_t retry_ms; /* 0: the last question was answered */
+	uint32_t cursor;    /* the place that is looked at next */
+	uint32_t all_left;  /* places whose entries are asked for */
+	uint32_t new_left;  /* places whose entries are, if they were never */
+	bool has_missing;   /* some entry was told that it has no source */
+	struct retry retry; /* of a question that could not be asked */
 };
 
 /** Begins to listen to the kernel, and looks once. Main thread, registered with RCU. Returns 0 or a

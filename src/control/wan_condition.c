@@ -8,7 +8,7 @@
 
 struct wan_condition wan_condition_of(const struct link_state *device, const char *master)
 {
-	bool is_in_vrf = device->master != 0 && strcmp(device->master_kind, "vrf") == 0;
+	bool is_in_vrf = link_vrf_of(device) != 0;
 	struct wan_condition now = {.obstacle = WAN_IS_CLEAR};
 
 	if (is_in_vrf)

@@ -13,28 +13,24 @@ enum {
 	/* a line about foreign sources comes again when there was none for that long: what is set
 	 * up wrongly stays so, and its senders try again and again */
 	FOREIGN_QUIET_MS = 600000,
-	GSO_QUIET_MS = 3600000, /* each worker finds it out by itself */
+	/* each worker finds it out by itself, and finds it out again each minute */
+	OFFLOAD_QUIET_MS = 3600000,
 };
 
-static void hear_of_refusals_again(void *state)
+static void hear_again(void *state)
 {
-	struct warnings *warnings = state;
+	struct quiet *quiet = state;
 
-	notices_lower(warnings->settings.notices, NOTICE_PEER_REFUSED);
+	notices_lower(quiet->notices, quiet->notice);
 }
 
-static void hear_of_spares_again(void *state)
+/* Leaves a notice up for so long: nothing is heard of its matter meanwhile. */
+static void be_quiet(struct warnings *warnings, struct quiet *quiet, enum notice notice,
+		     uint64_t milliseconds)
 {
-	struct warnings *warnings = state;
-
-	notices_lower(warnings->settings.notices, NOTICE_SPARES_LOW);
-}
-
-static void hear_of_gso_again(void *state)
-{
-	struct warnings *warnings = state;
-
-	notices_lower(warnings->settings.notices, NOTICE_GSO_GIVEN_UP);
+	quiet->notices = warnings->settings.notices;
+	quiet->notice = notice;
+	event_timer_start(warnings->ending->loop, &quiet->timer, milliseconds, hear_again, quiet);
 }
 
 static void tell_refusals(struct warnings *warnings)
@@ -49,16 +45,14 @@ static void tell_refusals(struct warnings *warnings)
 		    (unsigned long long)(refused - warnings->refusals_told),
 		    connection_store_count(settings->peers->store));
 	warnings->refusals_told = refused;
-	event_timer_start(warnings->ending->loop, &warnings->refusals_quiet, REFUSALS_QUIET_MS,
-			  hear_of_refusals_again, warnings);
+	be_quiet(warnings, &warnings->refusals, NOTICE_PEER_REFUSED, REFUSALS_QUIET_MS);
 }
 
 static void look_for_spares(struct warnings *warnings)
 {
 	connection_store_refill_spares(warnings->settings.peers->store, monotonic_seconds());
 	/* from the end of the look on: in a large pool it takes its time */
-	event_timer_start(warnings->ending->loop, &warnings->spares_quiet, SPARES_QUIET_MS,
-			  hear_of_spares_again, warnings);
+	be_quiet(warnings, &warnings->spares, NOTICE_SPARES_LOW, SPARES_QUIET_MS);
 }
 
 static void tell_gso(struct warnings *warnings)
@@ -69,11 +63,19 @@ static void tell_gso(struct warnings *warnings)
 	log_warning("segmentation offload does not work on %s (%s): datagrams go out one by one, "
 		    "slower, not less; it is tried again every minute",
 		    warnings->settings.device, strerror(error));
-	event_timer_start(warnings->ending->loop, &warnings->gso_quiet, GSO_QUIET_MS,
-			  hear_of_gso_again, warnings);
+	be_quiet(warnings, &warnings->gso, NOTICE_GSO_GIVEN_UP, OFFLOAD_QUIET_MS);
 }
 
-static void keep_quiet_about_foreign_sources(struct warnings *warnings);
+static void tell_coalescing(struct warnings *warnings)
+{
+	int error = atomic_load_explicit(&warnings->settings.notices->coalescing_error,
+					 memory_order_relaxed);
+
+	log_warning("the kernel refuses coalesced packets on %s (%s): written one by one, slower, "
+		    "not less; tried again each minute",
+		    warnings->settings.tunnel, strerror(error));
+	be_quiet(warnings, &warnings->coalescing, NOTICE_COALESCING_GIVEN_UP, OFFLOAD_QUIET_MS);
+}
 
 static uint32_t take_foreign_source(const struct warnings *warnings)
 {
@@ -81,27 +83,23 @@ static uint32_t take_foreign_source(const struct warnings *warnings)
 					memory_order_relaxed);
 }
 
+/* As long as there are some, quiet begins anew. */
 static void hear_of_foreign_sources_again(void *state)
 {
 	struct warnings *warnings = state;
 
 	if (take_foreign_source(warnings) != 0)
-		keep_quiet_about_foreign_sources(warnings);
+		event_timer_start(warnings->ending->loop, &warnings->foreign.timer,
+				  FOREIGN_QUIET_MS, hear_of_foreign_sources_again, warnings);
 	else
 		notices_lower(warnings->settings.notices, NOTICE_FOREIGN_SOURCE);
-}
-
-static void keep_quiet_about_foreign_sources(struct warnings *warnings)
-{
-	event_timer_start(warnings->ending->loop, &warnings->foreign_quiet, FOREIGN_QUIET_MS,
-			  hear_of_foreign_sources_again, warnings);
 }
 
 static void tell_foreign_source(struct warnings *warnings)
 {
 	const struct warnings_settings *settings = &warnings->settings;
 	const struct ip_address source = ip_address_from_ipv4(take_foreign_source(warnings));
-	const struct ip_address own = rcu_read(settings->peers->tunnel)->ipv4;
+	const struct ip_address own = rcu_read(settings->peers->addresses)->tunnel.ipv4;
 	char source_text[IP_ADDRESS_TEXT_SIZE], own_text[IP_ADDRESS_TEXT_SIZE];
 
 	log_warning("packets from %s are routed into %s, whose address is %s: they are discarded, "
@@ -109,21 +107,13 @@ static void tell_foreign_source(struct warnings *warnings)
 		    "(nft: oifname \"%s\" masquerade, see README.md)",
 		    ip_address_text(&source, source_text), settings->tunnel,
 		    ip_address_text(&own, own_text), settings->tunnel);
-	keep_quiet_about_foreign_sources(warnings);
+	event_timer_start(warnings->ending->loop, &warnings->foreign.timer, FOREIGN_QUIET_MS,
+			  hear_of_foreign_sources_again, warnings);
 }
 
-/* Each worker finds out by itself, and finds out again each minute; the notice stays up. */
-static void tell_coalescing(struct warnings *warnings)
+static bool is_news(uint32_t raised, enum notice notice, const struct quiet *quiet)
 {
-	int error = atomic_load_explicit(&warnings->settings.notices->coalescing_error,
-					 memory_order_relaxed);
-
-	if (warnings->is_coalescing_told)
-		return;
-	warnings->is_coalescing_told = true;
-	log_warning("the kernel refuses coalesced packets on %s (%s): written one by one, slower, "
-		    "not less; tried again each minute",
-		    warnings->settings.tunnel, strerror(error));
+	return (raised & notice) && !event_timer_is_started(&quiet->timer);
 }
 
 static void answer(void *state)
@@ -141,21 +131,21 @@ static void answer(void *state)
 		notices_lower(notices, NOTICE_NEWCOMER);
 		peer_log_newcomers(warnings->settings.peer_log);
 	}
-	if ((raised & NOTICE_GSO_GIVEN_UP) && !event_timer_is_started(&warnings->gso_quiet))
+	if (is_news(raised, NOTICE_GSO_GIVEN_UP, &warnings->gso))
 		tell_gso(warnings);
-	if ((raised & NOTICE_FOREIGN_SOURCE) && !event_timer_is_started(&warnings->foreign_quiet))
-		tell_foreign_source(warnings);
-	if (raised & NOTICE_COALESCING_GIVEN_UP)
+	if (is_news(raised, NOTICE_COALESCING_GIVEN_UP, &warnings->coalescing))
 		tell_coalescing(warnings);
+	if (is_news(raised, NOTICE_FOREIGN_SOURCE, &warnings->foreign))
+		tell_foreign_source(warnings);
 	if (raised & NOTICE_SOURCE_WANTED) {
 		expiry_note_newcomers(warnings->settings.expiry);
 		sources_want(warnings->settings.sources);
 	}
 	if (raised & NOTICE_ROOM_WANTED)
 		room_want(warnings->settings.room);
-	if ((raised & NOTICE_SPARES_LOW) && !event_timer_is_started(&warnings->spares_quiet))
+	if (is_news(raised, NOTICE_SPARES_LOW, &warnings->spares))
 		look_for_spares(warnings);
-	if ((raised & NOTICE_PEER_REFUSED) && !event_timer_is_started(&warnings->refusals_quiet))
+	if (is_news(raised, NOTICE_PEER_REFUSED, &warnings->refusals))
 		tell_refusals(warnings);
 }
 
@@ -171,8 +161,9 @@ void warnings_start(struct warnings *warnings, struct ending *ending,
 void warnings_close(struct warnings *warnings)
 {
 	event_watch_stop(&warnings->watch);
-	event_timer_stop(&warnings->refusals_quiet);
-	event_timer_stop(&warnings->spares_quiet);
-	event_timer_stop(&warnings->foreign_quiet);
-	event_timer_stop(&warnings->gso_quiet);
+	event_timer_stop(&warnings->refusals.timer);
+	event_timer_stop(&warnings->spares.timer);
+	event_timer_stop(&warnings->foreign.timer);
+	event_timer_stop(&warnings->gso.timer);
+	event_timer_stop(&warnings->coalescing.timer);
 }

@@ -30,15 +30,22 @@ struct warnings_settings {
 	struct room *room;       /* asked where there is hardly any left */
 };
 
+/** A notice that is left up until a timer lowers it. */
+struct quiet {
+	struct event_timer timer;
+	struct notices *notices;
+	enum notice notice;
+};
+
 struct warnings {
 	struct warnings_settings settings;
 	struct ending *ending;
 	struct event_watch watch;
-	struct event_timer refusals_quiet;
-	struct event_timer spares_quiet;
-	struct event_timer foreign_quiet;
-	bool is_coalescing_told;
-	struct event_timer gso_quiet;
+	struct quiet refusals;
+	struct quiet spares;
+	struct quiet gso;
+	struct quiet coalescing;
+	struct quiet foreign;
 	uint64_t refusals_told; /* as many were in the log lines so far */
 };
 

@@ -2,38 +2,11 @@
 #include "link/source.h"
 
 #include "link/rtnetlink.h"
-#include "link/source_facts.h"
 
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
-
-static int read_device(const struct nlmsghdr *message, void *argument)
-{
-	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
-	struct link_round *round = argument;
-
-	round->ifindex = (unsigned)info->ifi_index;
-	round->is_up = (info->ifi_flags & IFF_UP) != 0;
-	round->vrf = source_vrf_of(message);
-	return MNL_CB_OK;
-}
-
-static int ask_device(struct link_round *round, const char *device)
-{
-	char buffer[512];
-	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-	struct ifinfomsg *info;
-	int error;
-
-	request->nlmsg_type = RTM_GETLINK;
-	info = mnl_nlmsg_put_extra_header(request, sizeof(*info));
-	info->ifi_family = AF_UNSPEC;
-	mnl_attr_put_strz(request, IFLA_IFNAME, device);
-	error = rtnetlink_ask(round->netlink, request, read_device, round);
-	return error == -ENODEV ? 0 : error;
-}
 
 int link_round_open(struct link_round *round, const char *device)
 {
@@ -41,16 +14,21 @@ int link_round_open(struct link_round *round, const char *device)
 	int error;
 
 	memset(round, 0, sizeof(*round));
+	error = link_read(device, &round->device);
+	if (error == 0)
+		error = link_read_addresses(&round->addresses);
+	if (error < 0)
+		return error;
 	round->netlink = rtnetlink_open();
-	if (round->netlink == NULL)
-		return -errno;
+	if (round->netlink == NULL) {
+		error = -errno;
+		link_round_close(round);
+		return error;
+	}
 	/* dumps of one interface alone; an older kernel lists all, which is looked through here */
 	(void)mnl_socket_setsockopt(round->netlink, NETLINK_GET_STRICT_CHK, &is_wanted,
 				    sizeof(is_wanted));
-	error = ask_device(round, device);
-	if (error < 0)
-		link_round_close(round);
-	return error;
+	return 0;
 }
 
 void link_round_close(struct link_round *round)
@@ -58,68 +36,32 @@ void link_round_close(struct link_round *round)
 	if (round->netlink != NULL)
 		mnl_socket_close(round->netlink);
 	round->netlink = NULL;
+	link_free_addresses(&round->addresses);
 }
 
-struct address_search {
-	uint32_t ipv4;    /* wanted, network byte order */
-	unsigned ifindex; /* where it must stand, 0: anywhere */
-	unsigned found;   /* where it does, 0: not found */
-};
-
-/* IFA_ADDRESS is the other end of a point-to-point link. */
-static int read_local_address(const struct nlattr *attribute, void *argument)
+unsigned link_holder_of(const struct link_round *round, const struct ip_address *address)
 {
-	if (mnl_attr_get_type(attribute) == IFA_LOCAL)
-		*(uint32_t *)argument = mnl_attr_get_u32(attribute);
-	return MNL_CB_OK;
+	for (size_t i = 0; i < round->addresses.count; i++) {
+		const struct link_address *own = &round->addresses.list[i];
+
+		if (ip_address_equal(&own->prefix.address, address))
+			return own->ifindex;
+	}
+	return 0;
 }
 
-static int compare_address(const struct nlmsghdr *message, void *argument)
+bool link_round_lends(const struct link_round *round, const struct ip_address *address)
 {
-	const struct ifaddrmsg *info = mnl_nlmsg_get_payload(message);
-	struct address_search *search = argument;
-	uint32_t ipv4 = 0;
+	unsigned vrf = link_vrf_of(&round->device);
 
-	mnl_attr_parse(message, sizeof(*info), read_local_address, &ipv4);
-	if (ipv4 == search->ipv4 && (search->ifindex == 0 || info->ifa_index == search->ifindex))
-		search->found = info->ifa_index;
-	return MNL_CB_OK;
-}
+	for (size_t i = 0; i < round->addresses.count; i++) {
+		const struct link_address *own = &round->addresses.list[i];
 
-static int search_address(struct link_round *round, struct address_search *search)
-{
-	char buffer[512];
-	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-	struct ifaddrmsg *info;
-	int error;
-
-	request->nlmsg_type = RTM_GETADDR;
-	request->nlmsg_flags = NLM_F_DUMP;
-	info = mnl_nlmsg_put_extra_header(request, sizeof(*info));
-	info->ifa_family = AF_INET;
-	info->ifa_index = search->ifindex;
-	error = rtnetlink_ask(round->netlink, request, compare_address, search);
-	return error == -ENODEV ? 0 : error;
-}
-
-/* Returns 1 when it does, 0 or a negative errno. */
-static int stands_on(struct link_round *round, const struct ip_address *address, unsigned ifindex)
-{
-	struct address_search search = {ip_address_ipv4(address), ifindex, 0};
-	int error;
-
-	if (ifindex == 0)
-		return 0;
-	error = search_address(round, &search);
-	return error < 0 ? error : search.found != 0;
-}
-
-unsigned link_holder_of(struct link_round *round, const struct ip_address *address)
-{
-	struct address_search search = {ip_address_ipv4(address), 0, 0};
-
-	(void)search_address(round, &search);
-	return search.found;
+		if ((own->ifindex == round->device.ifindex || own->ifindex == vrf) &&
+		    ip_address_equal(&own->prefix.address, address))
+			return true;
+	}
+	return false;
 }
 
 static int read_route_attribute(const struct nlattr *attribute, void *argument)
@@ -187,7 +129,7 @@ static int ask_route(struct link_round *round, const struct link_datagram *datag
 	info->rtm_dst_len = 32;
 	info->rtm_flags = RTM_F_LOOKUP_TABLE | flags;
 	mnl_attr_put_u32(request, RTA_DST, ip_address_ipv4(&datagram->destination));
-	mnl_attr_put_u32(request, RTA_OIF, round->ifindex);
+	mnl_attr_put_u32(request, RTA_OIF, round->device.ifindex);
 	mnl_attr_put_u32(request, RTA_MARK, datagram->mark);
 	if (with_ports) {
 		mnl_attr_put_u8(request, RTA_IP_PROTO, IPPROTO_UDP);
@@ -232,32 +174,6 @@ static int ask_matched_route(struct link_round *round, const struct link_datagra
 	return error < 0 && !is_answer(error) ? error : 0;
 }
 
-/* What cannot be said of an address by looking at the device alone. */
-static int judge(struct link_round *round, const struct link_datagram *datagram,
-		 struct link_source *source)
-{
-	struct source_facts facts = {.chosen = source->address};
-	int error = stands_on(round, &source->address, round->ifindex);
-
-	if (error < 0)
-		return error;
-	facts.stands_on_device = error;
-	if (facts.stands_on_device) {
-		round->on_device = source->address;
-		source->may_be_used = true;
-		return 0;
-	}
-	error = stands_on(round, &source->address, round->vrf);
-	if (error < 0)
-		return error;
-	facts.stands_on_vrf = error;
-	error = ask_matched_route(round, datagram, source);
-	if (source->has_route)
-		facts.route_source = source->route.source;
-	source->may_be_used = source_may_be_used(&facts);
-	return error;
-}
-
 int link_ask_source(struct link_round *round, const struct link_datagram *datagram,
 		    struct link_source *source)
 {
@@ -271,8 +187,13 @@ int link_ask_source(struct link_round *round, const struct link_datagram *datagr
 	if (error < 0 || ip_address_is_none(&used.source))
 		return 0;
 	source->address = used.source;
-	source->may_be_used = ip_address_equal(&used.source, &round->on_device);
-	return source->may_be_used ? 0 : judge(round, datagram, source);
+	source->may_be_used = link_round_lends(round, &source->address);
+	if (source->may_be_used)
+		return 0;
+	error = ask_matched_route(round, datagram, source);
+	source->may_be_used = source->has_route &&
+			      ip_address_equal(&source->route.source, &source->address);
+	return error;
 }
 
 struct source_search {
@@ -297,7 +218,7 @@ int link_find_route_source(struct link_round *round, struct ip_address *source)
 {
 	char buffer[512];
 	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-	struct source_search search = {.ifindex = round->ifindex};
+	struct source_search search = {.ifindex = round->device.ifindex};
 	struct rtmsg *info;
 	int error;
 
@@ -305,7 +226,7 @@ int link_find_route_source(struct link_round *round, struct ip_address *source)
 	request->nlmsg_flags = NLM_F_DUMP;
 	info = mnl_nlmsg_put_extra_header(request, sizeof(*info));
 	info->rtm_family = AF_INET;
-	mnl_attr_put_u32(request, RTA_OIF, round->ifindex);
+	mnl_attr_put_u32(request, RTA_OIF, round->device.ifindex);
 	error = rtnetlink_ask(round->netlink, request, compare_route, &search);
 	*source = search.found;
 	return error == -ENODEV ? 0 : error;

@@ -13,10 +13,9 @@ bool peers_open(struct peers *peers, const struct peers_settings *settings)
 {
 	peers->policy = policies[settings->policy];
 	peers->settings = *settings;
-	peers->tunnel = calloc(1, sizeof(*peers->tunnel));
-	peers->device_source = calloc(1, sizeof(*peers->device_source));
+	peers->addresses = calloc(1, sizeof(*peers->addresses));
 	peers->store = connection_store_create(&settings->store);
-	if (peers->tunnel != NULL && peers->device_source != NULL && peers->store != NULL)
+	if (peers->addresses != NULL && peers->store != NULL)
 		return true;
 	peers_close(peers);
 	return false;
@@ -25,17 +24,15 @@ bool peers_open(struct peers *peers, const struct peers_settings *settings)
 void peers_close(struct peers *peers)
 {
 	connection_store_destroy(peers->store);
-	free(peers->tunnel);
-	free(peers->device_source);
+	free(peers->addresses);
 	peers->store = NULL;
-	peers->tunnel = NULL;
-	peers->device_source = NULL;
+	peers->addresses = NULL;
 }
 
-bool peers_set_tunnel_addresses(struct peers *peers, const struct tunnel_addresses *addresses)
+static bool publish(struct peers *peers, const struct peers_addresses *addresses)
 {
-	struct tunnel_addresses *former = peers->tunnel;
-	struct tunnel_addresses *snapshot;
+	struct peers_addresses *former = peers->addresses;
+	struct peers_addresses *snapshot;
 
 	if (memcmp(former, addresses, sizeof(*former)) == 0)
 		return true;
@@ -43,27 +40,26 @@ bool peers_set_tunnel_addresses(struct peers *peers, const struct tunnel_address
 	if (snapshot == NULL)
 		return false;
 	*snapshot = *addresses;
-	rcu_publish(peers->tunnel, snapshot);
+	rcu_publish(peers->addresses, snapshot);
 	rcu_wait_for_readers();
 	free(former);
 	return true;
 }
 
+bool peers_set_tunnel_addresses(struct peers *peers, const struct tunnel_addresses *addresses)
+{
+	struct peers_addresses changed = *peers->addresses;
+
+	changed.tunnel = *addresses;
+	return publish(peers, &changed);
+}
+
 bool peers_set_device_source(struct peers *peers, const struct ip_address *source)
 {
-	struct ip_address *former = peers->device_source;
-	struct ip_address *snapshot;
+	struct peers_addresses changed = *peers->addresses;
 
-	if (ip_address_equal(former, source))
-		return true;
-	snapshot = malloc(sizeof(*snapshot));
-	if (snapshot == NULL)
-		return false;
-	*snapshot = *source;
-	rcu_publish(peers->device_source, snapshot);
-	rcu_wait_for_readers();
-	free(former);
-	return true;
+	changed.device_source = *source;
+	return publish(peers, &changed);
 }
 
 void peers_admit(struct peers *peers, const struct arrival *arrival, uint32_t now,
@@ -73,7 +69,7 @@ void peers_admit(struct peers *peers, const struct arrival *arrival, uint32_t no
 	admission->obtained = ENTRY_FOUND;
 	admission->wants_spares = false;
 	admission->entry = NULL;
-	admission->destination = rcu_read(peers->tunnel)->ipv4;
+	admission->destination = rcu_read(peers->addresses)->tunnel.ipv4;
 	if (ip_address_is_none(&admission->destination)) {
 		admission->verdict = ADMISSION_HAS_NO_TUNNEL_ADDRESS;
 		return;
@@ -84,7 +80,7 @@ void peers_admit(struct peers *peers, const struct arrival *arrival, uint32_t no
 void peers_route(struct peers *peers, const struct departure *departure, uint32_t now,
 		 struct routing *routing)
 {
-	const struct ip_address *own = &rcu_read(peers->tunnel)->ipv4;
+	const struct ip_address *own = &rcu_read(peers->addresses)->tunnel.ipv4;
 
 	routing->verdict = ROUTED;
 	routing->obtained = ENTRY_FOUND;

@@ -1,13 +1,12 @@
 /* Rule T5: which source may be used, and what a person is told to do about one that may not. */
 #include "base/address.h"
 #include "control/source_log.h"
-#include "link/source_facts.h"
 #include "random_traffic.h"
 
-#include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -15,65 +14,66 @@
 #define GATEWAY 0xc0a80801u
 #define OTHER 0xc0a80964u
 
-enum { MASTER = 17 };
+enum { DEVICE = 5, MASTER = 17 };
 
-static void a_source_is_the_devices_or_its_vrfs_or_named(void **state)
+/* A device with an address, its master with another one, and one that is elsewhere. */
+static struct link_round round_with(const char *master_kind, struct link_address list[3])
 {
-	const struct source_facts nothing = {.chosen = ipv4_address(CHOSEN)};
-	struct source_facts facts = nothing;
+	struct link_round round = {
+		.device = {.ifindex = DEVICE, .master = MASTER},
+		.addresses = {.list = list, .count = 3},
+	};
+
+	snprintf(round.device.master_kind, sizeof(round.device.master_kind), "%s", master_kind);
+	list[0] = (struct link_address){.prefix.address = ipv4_address(CHOSEN), .ifindex = DEVICE};
+	list[1] = (struct link_address){.prefix.address = ipv4_address(OTHER), .ifindex = MASTER};
+	list[2] = (struct link_address){.prefix.address = ipv4_address(GATEWAY), .ifindex = 1};
+	return round;
+}
+
+static bool lends(const struct link_round *round, uint32_t address)
+{
+	const struct ip_address wanted = ipv4_address(address);
+
+	return link_round_lends(round, &wanted);
+}
+
+static void a_device_and_its_vrf_lend_their_addresses(void **state)
+{
+	struct link_address list[3];
+	struct link_round round = round_with("vrf", list);
 
 	(void)state;
+	assert_true(lends(&round, CHOSEN));
+	assert_true(lends(&round, OTHER));
 	/* any other interface's: what the kernel falls back to */
-	assert_false(source_may_be_used(&facts));
-	facts.route_source = ipv4_address(OTHER);
-	assert_false(source_may_be_used(&facts));
-	facts.stands_on_device = true;
-	assert_true(source_may_be_used(&facts));
-	facts = nothing;
-	facts.stands_on_vrf = true;
-	assert_true(source_may_be_used(&facts));
-	facts = nothing;
-	facts.route_source = ipv4_address(CHOSEN);
-	assert_true(source_may_be_used(&facts));
-}
-
-/* Without any address on the machine datagrams would leave from 0.0.0.0. */
-static void no_source_may_not_be_used(void **state)
-{
-	const struct source_facts facts = {.stands_on_device = true};
-
-	(void)state;
-	assert_false(source_may_be_used(&facts));
-}
-
-/* As the kernel describes an interface of a VRF, or of another master. @kind: NULL: none */
-static unsigned vrf_of(uint32_t master, const char *kind)
-{
-	char buffer[512];
-	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
-
-	message->nlmsg_type = RTM_NEWLINK;
-	(void)mnl_nlmsg_put_extra_header(message, sizeof(struct ifinfomsg));
-	mnl_attr_put_strz(message, IFLA_IFNAME, "wan0");
-	if (master != 0)
-		mnl_attr_put_u32(message, IFLA_MASTER, master);
-	if (kind != NULL) {
-		struct nlattr *info = mnl_attr_nest_start(message, IFLA_LINKINFO);
-
-		mnl_attr_put_strz(message, IFLA_INFO_KIND, "veth");
-		mnl_attr_put_strz(message, IFLA_INFO_SLAVE_KIND, kind);
-		mnl_attr_nest_end(message, info);
-	}
-	return source_vrf_of(message);
+	assert_false(lends(&round, GATEWAY));
+	assert_false(lends(&round, 0));
+	round.addresses.count = 0;
+	assert_false(lends(&round, CHOSEN));
 }
 
 static void only_a_vrf_lends_its_addresses(void **state)
 {
+	struct link_address list[3];
+	struct link_round round = round_with("bridge", list);
+
 	(void)state;
-	assert_int_equal(vrf_of(0, NULL), 0);
-	assert_int_equal(vrf_of(MASTER, "vrf"), MASTER);
-	assert_int_equal(vrf_of(MASTER, "bridge"), 0);
-	assert_int_equal(vrf_of(MASTER, NULL), 0);
+	assert_true(lends(&round, CHOSEN));
+	assert_false(lends(&round, OTHER));
+	round = round_with("", list);
+	assert_false(lends(&round, OTHER));
+}
+
+static void whose_an_address_is(void **state)
+{
+	const struct ip_address other = ipv4_address(OTHER), nobodys = ipv4_address(0x01020304);
+	struct link_address list[3];
+	struct link_round round = round_with("bridge", list);
+
+	(void)state;
+	assert_int_equal(link_holder_of(&round, &other), MASTER);
+	assert_int_equal(link_holder_of(&round, &nobodys), 0);
 }
 
 static void expect_command(const struct link_route *route, const char *expected)
@@ -117,8 +117,8 @@ static void the_command_is_the_matched_route_with_a_source(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_source_is_the_devices_or_its_vrfs_or_named),
-		cmocka_unit_test(no_source_may_not_be_used),
+		cmocka_unit_test(a_device_and_its_vrf_lend_their_addresses),
+		cmocka_unit_test(whose_an_address_is),
 		cmocka_unit_test(only_a_vrf_lends_its_addresses),
 		cmocka_unit_test(the_command_is_the_matched_route_with_a_source),
 	};
