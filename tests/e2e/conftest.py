@@ -114,6 +114,23 @@ def bare_server(
 
 
 @pytest.fixture
+def known_bare_server(
+    laboratory: lab.Laboratory, bare_server: Callable[..., BareServer]
+) -> Callable[..., BareServer]:
+    """The same on a machine of one certain identity, from which it follows which address a peer
+    gets: for tests with addresses that must be nobody's."""
+    identity = laboratory.new_file("machine-id")
+    identity.write_text("0123456789abcdef" * 2 + "\n")
+
+    def make(**arguments: object) -> BareServer:
+        return bare_server(
+            interpose=("machine_id",), env={"MACHINE_ID": identity}, **arguments
+        )
+
+    return make
+
+
+@pytest.fixture
 def bare_endpoint(
     laboratory: lab.Laboratory, start_tunnel: Callable[..., lab.Tunnel]
 ) -> Callable[..., BareEndpoint]:

@@ -21,23 +21,6 @@ AT_ONCE = 2.0
 UNUSED = "10.64.0.200"
 
 
-@pytest.fixture
-def bare_server(
-    bare_server: Callable[..., BareServer], laboratory: lab.Laboratory
-) -> Callable[..., BareServer]:
-    """The same on a machine of one certain identity: which address a peer gets follows from it, and
-    the addresses here are nobody's."""
-    identity = laboratory.new_file("machine-id")
-    identity.write_text("0123456789abcdef" * 2 + "\n")
-
-    def make(**arguments: object) -> BareServer:
-        return bare_server(
-            interpose=("machine_id",), env={"MACHINE_ID": identity}, **arguments
-        )
-
-    return make
-
-
 def udp_packet(source: str, destination: str) -> Ipv4:
     """A UDP datagram that wants to go through the tunnel."""
     datagram = Udp(1234, 53, b"question").to_bytes(source, destination)
@@ -102,9 +85,9 @@ def to_peer(address: str) -> dict[str, tuple[bytes, str]]:
 
 @pytest.mark.parametrize("offload", ["on", "off"])
 def test_each_packet_is_counted_for_what_it_is(
-    bare_server: Callable[..., BareServer], offload: str
+    known_bare_server: Callable[..., BareServer], offload: str
 ) -> None:
-    server = bare_server(options=("--offload", offload, "--threads", 1))
+    server = known_bare_server(options=("--offload", offload, "--threads", 1))
     with server.peer() as peer:
         address = server.introduce(peer)
         for name, (packet, counter) in to_peer(address).items():
@@ -139,8 +122,8 @@ def test_message_for_what_is_not_tcp(bare_endpoint: Callable[..., BareEndpoint])
     assert_unreachable(endpoint.tap.receive(icmp_written), packet)
 
 
-def test_message_for_an_unknown_destination(bare_server: Callable[..., BareServer]) -> None:
-    server = bare_server()
+def test_message_for_an_unknown_destination(known_bare_server: Callable[..., BareServer]) -> None:
+    server = known_bare_server()
     packet = Ipv4(SERVER_TUNNEL, UNUSED, a_segment())
     server.tap.send(packet.to_bytes())
     message = assert_unreachable(server.tap.receive(icmp_written), packet)

@@ -35,6 +35,17 @@ def running(command: list[str], **streams: object) -> Iterator[subprocess.Popen[
         process.wait()
 
 
+@contextmanager
+def serving(
+    scene: lab.Pair, program: Path, errors: int = subprocess.STDOUT
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The program on the scene's server, its output in a pipe, as soon as it is ready."""
+    command = scene.server.command([program, *ARGUMENTS])
+    with running(command, stdout=subprocess.PIPE, stderr=errors) as process:
+        lab.wait_until(lambda: is_listening(scene.server))
+        yield process
+
+
 def is_listening(host: lab.Host) -> bool:
     return f":{SERVER_PORT} " in host.run("ss", "-uln").stdout
 
@@ -71,9 +82,7 @@ def fill_unread_pipe(scene: lab.Pair, process: subprocess.Popen[bytes]) -> None:
 def test_nobody_reads(laboratory: lab.Laboratory, program: Path) -> None:
     """SIGTERM ends it, and meanwhile it does its work."""
     scene = lab.pair(laboratory)
-    command = scene.server.command([program, *ARGUMENTS])
-    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        lab.wait_until(lambda: is_listening(scene.server))
+    with serving(scene, program, errors=subprocess.PIPE) as process:
         fill_unread_pipe(scene, process)
         assert process.poll() is None
         ends_at_once(process)
@@ -82,9 +91,7 @@ def test_nobody_reads(laboratory: lab.Laboratory, program: Path) -> None:
 def test_late_reader(laboratory: lab.Laboratory, program: Path) -> None:
     """Who reads late gets the lines in their order, whole, and is told how many are lost."""
     scene = lab.pair(laboratory)
-    command = scene.server.command([program, *ARGUMENTS])
-    with running(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        lab.wait_until(lambda: is_listening(scene.server))
+    with serving(scene, program) as process:
         fill_unread_pipe(scene, process)
         assert process.stdout
         text = b""
@@ -104,13 +111,11 @@ def test_late_reader(laboratory: lab.Laboratory, program: Path) -> None:
 def test_slow_reader_gets_the_last_words(laboratory: lab.Laboratory, program: Path) -> None:
     """More of them than the pipe and the program hold: each peer's, and the counters."""
     scene = lab.pair(laboratory)
-    command = scene.server.command([program, *ARGUMENTS])
     peers = 1500
     text = bytearray()
-    with running(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    with serving(scene, program) as process:
         assert process.stdout
         reader = process.stdout.fileno()
-        lab.wait_until(lambda: is_listening(scene.server))
         send_as_many(scene.client, scene.server_address, 100)
         while text.count(b" came, ") < 90:  # some had a port that another one had before
             text += os.read(reader, 1 << 16)
@@ -129,9 +134,7 @@ def test_slow_reader_gets_the_last_words(laboratory: lab.Laboratory, program: Pa
 def test_reader_that_goes(laboratory: lab.Laboratory, program: Path) -> None:
     """`udp-encap-tun ... 2>&1 | head -1`: the program stays, without a reader."""
     scene = lab.pair(laboratory)
-    command = scene.server.command([program, *ARGUMENTS])
-    with running(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        lab.wait_until(lambda: is_listening(scene.server))
+    with serving(scene, program) as process:
         assert process.stdout
         process.stdout.close()
         sent_and_heard(scene, 100)

@@ -25,23 +25,6 @@ LOOKED = "10.64.0.33/32"
 TALKATIVE = ("--log-level", "debug")  # for change_and_look()
 
 
-@pytest.fixture
-def bare_server(
-    bare_server: Callable[..., BareServer], laboratory: lab.Laboratory
-) -> Callable[..., BareServer]:
-    """The same on a machine of one certain identity: which address a peer gets follows from it, and
-    the addresses here are nobody's."""
-    identity = laboratory.new_file("machine-id")
-    identity.write_text("0123456789abcdef" * 2 + "\n")
-
-    def make(**arguments: object) -> BareServer:
-        return bare_server(
-            interpose=("machine_id",), env={"MACHINE_ID": identity}, **arguments
-        )
-
-    return make
-
-
 def written_from_to(server: BareServer) -> tuple[str, str]:
     """From and to which address the program writes a segment that comes now."""
     segment = a_segment()
@@ -65,10 +48,10 @@ def change_and_look(tunnel: lab.Tunnel, host: lab.Host, *changes: tuple[object, 
 
 @pytest.mark.parametrize("address", [NARROW, "10.64.0.77/32"])
 def test_narrower_scope_takes_nothing_over(
-    bare_server: Callable[..., BareServer], address: str
+    known_bare_server: Callable[..., BareServer], address: str
 ) -> None:
     """A link-local address (avahi-autoipd) or a VIP (keepalived), which the kernel lists first."""
-    server = bare_server(options=TALKATIVE)
+    server = known_bare_server(options=TALKATIVE)
     host = server.scene.server
     before = written_from_to(server)
     change_and_look(
@@ -102,9 +85,9 @@ def test_narrower_scope_on_a_router(tunnelled_pair: Callable[..., TunnelledPair]
             round_trip(near_2, far_2)
 
 
-def test_narrow_scope_is_better_than_none(bare_server: Callable[..., BareServer]) -> None:
+def test_narrow_scope_is_better_than_none(known_bare_server: Callable[..., BareServer]) -> None:
     """The only one is taken, and one of global scope does not push it out while it is there."""
-    server = bare_server(address=None, options=TALKATIVE)
+    server = known_bare_server(address=None, options=TALKATIVE)
     host = server.scene.server
     host.ip("link", "set", "tun0", "up")
     host.ip("address", "add", "10.64.0.9/24", "dev", "tun0", "scope", "link")
@@ -118,10 +101,10 @@ def test_narrow_scope_is_better_than_none(bare_server: Callable[..., BareServer]
     assert written_from_to(server)[1] == SERVER_TUNNEL
 
 
-def test_primary_address_goes(bare_server: Callable[..., BareServer]) -> None:
+def test_primary_address_goes(known_bare_server: Callable[..., BareServer]) -> None:
     """The kernel promotes another one of the subnet: it is the tunnel's, and stays when the first
     one is back behind it. The pool is the same all the time."""
-    server = bare_server(options=TALKATIVE)
+    server = known_bare_server(options=TALKATIVE)
     host = server.scene.server
     host.sysctl("net.ipv4.conf.tun0.promote_secondaries", 1)
     change_and_look(server.tunnel, host, ("address", "add", "10.64.0.2/24", "dev", "tun0"))
@@ -135,9 +118,9 @@ def test_primary_address_goes(bare_server: Callable[..., BareServer]) -> None:
     assert server.tunnel.counters()["connections_made"] == 1
 
 
-def test_removed_and_added_again_at_once(bare_server: Callable[..., BareServer]) -> None:
+def test_removed_and_added_again_at_once(known_bare_server: Callable[..., BareServer]) -> None:
     """Behind another one by then, but the program sees it there before and after."""
-    server = bare_server(options=TALKATIVE)
+    server = known_bare_server(options=TALKATIVE)
     host = server.scene.server
     change_and_look(server.tunnel, host, ("address", "add", "172.30.0.1/24", "dev", "tun0"))
     before = written_from_to(server)
@@ -154,9 +137,9 @@ def test_removed_and_added_again_at_once(bare_server: Callable[..., BareServer])
     assert server.tunnel.counters()["connections_dropped"] == 0
 
 
-def test_another_prefix_length(bare_server: Callable[..., BareServer]) -> None:
+def test_another_prefix_length(known_bare_server: Callable[..., BareServer]) -> None:
     """It is the same address, but another subnet and therefore another pool."""
-    server = bare_server()
+    server = known_bare_server()
     host = server.scene.server
     host.address("tun0", "10.64.0.1/28")
     host.ip("address", "delete", SERVER_CIDR, "dev", "tun0")
@@ -166,9 +149,9 @@ def test_another_prefix_length(bare_server: Callable[..., BareServer]) -> None:
     assert server.tunnel.errors().count("has address") == 1
 
 
-def test_address_of_a_peer_is_taken(bare_server: Callable[..., BareServer]) -> None:
+def test_address_of_a_peer_is_taken(known_bare_server: Callable[..., BareServer]) -> None:
     """The peer gets another one, and the log says why; on whichever device it stands."""
-    server = bare_server()
+    server = known_bare_server()
     host = server.scene.server
     for count, device in enumerate(("tun0", "eth0", "lo"), 1):
         with server.peer() as peer:
@@ -183,9 +166,9 @@ def test_address_of_a_peer_is_taken(bare_server: Callable[..., BareServer]) -> N
         assert counters["connections_dropped"] == 0
 
 
-def test_more_addresses_than_a_few(bare_server: Callable[..., BareServer]) -> None:
+def test_more_addresses_than_a_few(known_bare_server: Callable[..., BareServer]) -> None:
     """However many there are, no peer gets one of them: of 254 the last is a peer's."""
-    server = bare_server(options=TALKATIVE)
+    server = known_bare_server(options=TALKATIVE)
     host = server.scene.server
     peers = [server.peer() for _ in range(3)]
     try:

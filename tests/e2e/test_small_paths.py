@@ -50,6 +50,15 @@ def claimed_mtu(host: lab.Host, destination: str) -> int:
     return int(words[words.index("mtu") + (2 if "lock" in words else 1)]) if "mtu" in words else 0
 
 
+def claim_to_both(scene: lab.PairRouted, mtu: int) -> None:
+    """Both ends are told so, and believe it."""
+    client = (scene.client_address, ENDPOINT_PORT)
+    server = (scene.server_address, SERVER_PORT)
+    for host, victim, peer in ((scene.client, client, server), (scene.server, server, client)):
+        claim_mtu(scene.middle, victim, peer, mtu)
+        lab.wait_until(lambda: claimed_mtu(host, peer[0]) == max(mtu, _LEAST))
+
+
 @contextlib.contextmanager
 def streaming(pair: TunnelledPair, payload: Payload) -> Iterator[None]:
     """A transfer each way, under way; both must end well."""
@@ -79,13 +88,8 @@ def test_claimed_mtu(
     """One ICMP message to either end, in mid-transfer."""
     scene = lab.pair_routed(laboratory)
     pair: TunnelledPair = tunnelled_pair(scene=scene)
-    client = (scene.client_address, ENDPOINT_PORT)
-    server = (scene.server_address, SERVER_PORT)
     with streaming(pair, payload):
-        claim_mtu(scene.middle, client, server, mtu)
-        claim_mtu(scene.middle, server, client, mtu)
-        for host, peer in ((scene.client, server), (scene.server, client)):
-            lab.wait_until(lambda: claimed_mtu(host, peer[0]) == max(mtu, _LEAST))
+        claim_to_both(scene, mtu)
     for tunnel in (pair.endpoint, pair.listener):
         counters = tunnel.counters()
         assert bool(counters["out_fragmentable"]) == (mtu < _LEAST + 8)
@@ -107,13 +111,8 @@ def test_claim_where_fragments_are_dropped(
             }
         }""")
     pair: TunnelledPair = tunnelled_pair(scene=scene)
-    client = (scene.client_address, ENDPOINT_PORT)
-    server = (scene.server_address, SERVER_PORT)
     with streaming(pair, payload):
-        claim_mtu(scene.middle, client, server, 0)
-        claim_mtu(scene.middle, server, client, 0)
-        for host, peer in ((scene.client, server), (scene.server, client)):
-            lab.wait_until(lambda: claimed_mtu(host, peer[0]) == _LEAST)
+        claim_to_both(scene, 0)
     assert pair.listener.counters()["out_fragmentable"] > 0
 
 
