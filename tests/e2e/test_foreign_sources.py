@@ -30,6 +30,8 @@ AT_ONCE = 2.0
 SIZE = 8 << 20
 COUNTER = "discard_out_foreign_source"
 
+_TRANSPARENT = 19  # IP_TRANSPARENT, which socket does not name
+
 LAN_ADDRESS = "172.31.0.1"
 LAN_CLIENT = "172.31.0.2"
 
@@ -69,13 +71,24 @@ def lan_of(laboratory: lab.Laboratory, host: lab.Host) -> lab.Host:
     return behind
 
 
-def assert_fails_at_once(host: lab.Host, target: tuple[str, int], source: str = "") -> None:
+def caller_from(
+    host: lab.Host, source: str = "", transparent: bool = False
+) -> socket.socket:
+    """A socket to connect; a transparent one may have any source."""
     with host.inside():
         caller = socket.socket()
-    with caller:
-        caller.settimeout(10)
-        if source:
-            caller.bind((source, 0))
+    caller.settimeout(10)
+    if transparent:
+        caller.setsockopt(socket.IPPROTO_IP, _TRANSPARENT, 1)
+    if source:
+        caller.bind((source, 0))
+    return caller
+
+
+def assert_fails_at_once(
+    host: lab.Host, target: tuple[str, int], source: str = "", transparent: bool = False
+) -> None:
+    with caller_from(host, source, transparent) as caller:
         started = time.monotonic()
         with pytest.raises(OSError) as failed:
             caller.connect(target)
@@ -113,6 +126,34 @@ def test_bound_to_another_address(
     assert_is_told(pair.endpoint, LAN_ADDRESS, CLIENT_TUNNEL)
     masquerade(pair.client)
     near, far = connect(pair.client, pair.server, pair.target, source=LAN_ADDRESS)
+    assert_carries(pair.endpoint, payload, near, far)
+
+
+def test_transparent_proxy(
+    laboratory: lab.Laboratory, tunnelled_pair: Callable[..., TunnelledPair], payload: Payload
+) -> None:
+    """One on the router that keeps its client's address (TPROXY), with the rules that bring the
+    kernel's answers to its sockets."""
+    pair: TunnelledPair = tunnelled_pair()
+    lan_of(laboratory, pair.client)
+    pair.client.nft("""
+        table ip transparent {
+            chain prerouting {
+                type filter hook prerouting priority mangle
+                socket transparent 1 meta mark set 1
+            }
+        }""")
+    pair.client.rule("fwmark", 1, "lookup", 200)
+    pair.client.route("local", "default", "dev", "lo", "table", 200)
+    assert_fails_at_once(pair.client, (pair.target, 80), LAN_CLIENT, transparent=True)
+    assert_is_told(pair.endpoint, LAN_CLIENT, CLIENT_TUNNEL)
+    masquerade(pair.client)
+    with pair.server.inside():
+        listener = socket.create_server(("", 0))
+    near = caller_from(pair.client, LAN_CLIENT, transparent=True)
+    with listener:
+        near.connect((pair.target, listener.getsockname()[1]))
+        far, _ = listener.accept()
     assert_carries(pair.endpoint, payload, near, far)
 
 
