@@ -37,8 +37,10 @@ def shells() -> Iterator[Callable[..., int]]:
 
     def shell(host: lab.Host, commands: str, directory: Path) -> int:
         terminal, own = os.openpty()
+        bash = host.command(["bash", "--norc", "--noprofile", "-i"])
         popen = subprocess.Popen(
-            ["setsid", "--ctty", *host.command(["bash", "--norc", "--noprofile", "-i"])],
+            # who runs the tests may ignore the signal
+            ["setsid", "--ctty", "env", "--default-signal=HUP", *bash],
             stdin=own, stdout=own, stderr=own,
             env={**os.environ, "PATH": f"{directory}:{os.environ['PATH']}"})
         os.close(own)
