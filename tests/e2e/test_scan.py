@@ -93,7 +93,8 @@ def test_scan_leaves_room_for_those_that_answer(
         talk(endpoint, endpoint.remote)
     scanner.join()
     talk(endpoint, endpoint.remote)
-    lab.wait_until(lambda: endpoint.tunnel.counters()["connections"] < 40)
+    # of more than that seven eighths some are forgotten
+    lab.wait_until(lambda: endpoint.tunnel.counters()["connections"] <= 64 - 64 // 8)
     other = "192.0.2.30"
     endpoint.scene.server.address("eth0", f"{other}/24")
     with BarePeer(
