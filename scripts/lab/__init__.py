@@ -1,6 +1,6 @@
 """A laboratory of network namespaces on one machine, for the demonstration, the tests and the
-benchmarks: hosts, cables, background programs and tunnels that vanish with it, and the scenes that
-are made of them.
+benchmarks: hosts, cables, background programs and tunnels that vanish with it, the scenes that are
+made of them, and the enemies in them.
 
     with lab.Laboratory() as laboratory:
         scene = lab.pair(laboratory)
@@ -9,6 +9,7 @@ are made of them.
 It needs root, and a Python of 3.11 or newer; nothing in it has a route out of the machine.
 """
 
+from .enemies import FLOODS, Flood, HostileSender, Scan
 from .laboratory import CommandFailed, Host, Interrupted, Laboratory
 from .multipath import TunnelledMultipath, multipath
 from .process import Process
@@ -17,7 +18,7 @@ from .tunnel import BUILT_HERE, Tunnel
 from .waiting import wait_until
 
 __all__ = [
-    "BUILT_HERE", "CommandFailed", "Host", "Interrupted", "Laboratory", "MultiWan", "Nated", "Pair",
-    "PairRouted", "Process", "Tunnel", "TunnelledMultipath", "multipath", "multiwan", "nated",
-    "pair", "pair_routed", "wait_until",
+    "BUILT_HERE", "CommandFailed", "FLOODS", "Flood", "HostileSender", "Host", "Interrupted",
+    "Laboratory", "MultiWan", "Nated", "Pair", "PairRouted", "Process", "Scan", "Tunnel",
+    "TunnelledMultipath", "multipath", "multiwan", "nated", "pair", "pair_routed", "wait_until",
 ]
