@@ -38,7 +38,7 @@ OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 UNIT_TESTS := $(patsubst tests/unit/test_%.c,$(BUILD)/unit/test_%,$(wildcard tests/unit/test_*.c))
 # without those that there are not
 UNIT_THREADS := $(filter $(UNIT_TESTS),$(patsubst %,$(BUILD)/unit/test_%,\
-	connection_store moving_peers address_pool free_list ring notices))
+	connection_store moving_peers provisional address_pool free_list ring notices))
 INTERPOSERS := $(patsubst tests/interpose/%.c,$(BUILD)/interpose/%.so,$(wildcard tests/interpose/*.c))
 UNIT_SHARED := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/unit/test_%.c,$(wildcard tests/unit/*.c)))
 

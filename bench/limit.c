@@ -51,7 +51,6 @@ enum {
 	RECEIVE_BUFFER_SIZE = 8 * 1024 * 1024, /* the program's, or it would lose what that keeps */
 	TCP_WINDOW = 14,
 	TCP_URGENT = 18,
-	TCP_ACK = 0x10,
 	TCP_ECE = 0x40,
 };
 

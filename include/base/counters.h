@@ -34,7 +34,7 @@
 	X(connections_made, "entries made in connection_store")                                    \
 	X(connections_expired, "entries that nothing was heard of for too long")                   \
 	X(connections_refused, "datagrams or packets for which there was no room for an entry")    \
-	X(connections_crowded_out, "destinations that did not answer, forgotten to make room")     \
+	X(connections_crowded_out, "entries of peers that showed nothing, forgotten to make room") \
 	X(connections_dropped, "entries outside the tunnel interface's new subnet")                \
 	X(connections_displaced, "entries whose tunnel address this machine took")                 \
 	X(quarantine_cut_short, "tunnel addresses given to another peer before their time")        \

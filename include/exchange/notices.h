@@ -29,7 +29,7 @@ enum notice {
 	NOTICE_FOREIGN_SOURCE = 1 << 5,
 	NOTICE_COALESCING_GIVEN_UP = 1 << 6, /* the tunnel interface refuses coalesced packets */
 	NOTICE_SOURCE_WANTED = 1 << 7,       /* of an entry that was made, see rule T5 */
-	NOTICE_ROOM_WANTED = 1 << 8,         /* an endpoint's entries are nearly all in use */
+	NOTICE_ROOM_WANTED = 1 << 8,         /* hardly any is left for peers that are not proven */
 };
 
 struct notices {

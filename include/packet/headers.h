@@ -46,6 +46,7 @@ enum {
 	TCP_SYN = 0x02,
 	TCP_RST = 0x04,
 	TCP_PSH = 0x08,
+	TCP_ACK = 0x10,
 	TCP_URG = 0x20,
 	TCP_CWR = 0x80,
 };

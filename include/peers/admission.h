@@ -7,10 +7,19 @@
 #include "peers/peers.h"
 
 /** A datagram that is TCP or a keepalive, as it arrived; the same for all of one message. */
+/** How much waits to be taken in. */
+enum backlog {
+	BACKLOG_NONE,
+	BACKLOG_GROWS, /* more comes than is taken in */
+	BACKLOG_IS_LONG,
+};
+
 struct arrival {
 	struct transport_address from;
 	struct ip_address own_address; /* that it was sent to */
 	uint16_t own_port;             /* network byte order */
+	enum backlog backlog;
+	uint64_t milliseconds; /* monotonic, now */
 };
 
 enum admission_verdict {
@@ -25,6 +34,7 @@ struct admission {
 	enum admission_verdict verdict;
 	enum obtain_result obtained;   /* ENTRY_FOUND where none was asked for */
 	bool wants_spares;             /* the pool should look for spare addresses */
+	bool is_provisional;           /* what comes may prove the peer: peers_note_heard() */
 	struct peer_entry *entry;      /* NULL: not admitted, or a source that has none */
 	struct ip_address source;      /* as whom: source of the packets to be made */
 	struct ip_address destination; /* of the packets to be made */

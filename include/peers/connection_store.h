@@ -25,7 +25,13 @@
  * seconds; a worker stores one only when it differs, so a busy peer's cache line is written once a
  * second, not once a packet.
  *
- * What the store promises; tests/unit/test_connection_store.c and test_moving_peers.c hold each:
+ * An entry is provisional until its peer is proven. Those that are stand in a queue, oldest first,
+ * linked through the word that links free entries; the control thread takes out what was proven
+ * when it looks at the queue. Proving an entry and taking it away are the same atomic exchange, so
+ * one of the two wins. Who was about to prove what is evicted comes back as a newcomer.
+ *
+ * What the store promises; tests/unit/test_connection_store.c, test_moving_peers.c and
+ * test_provisional.c hold each:
  *
  * (a) A key has at most one entry, whichever threads ask for it at the same time.
  * (b) A tunnel address leads to its entry without a gap before, during and after a move.
@@ -42,6 +48,11 @@
  *     the moment of that one operation.
  * (h) In a store without a pool, an entry that was just made uses the device's source; one that the
  *     control thread sets is seen whole, and what the entry's place held before never.
+ * (i) Provisional entries are never more than their part of the entries and of the pool, but for
+ *     those that were put in. An entry that is proven never makes room for another, nor one that is
+ *     being proven at that moment. An address to which nothing but SYN-ACK and RST was sent has no
+ *     quarantine after it, and the quarantine that was there before goes on. While more than half
+ *     of their part is in use, no provisional entry gets an address that is in quarantine.
  */
 #ifndef UDP_ENCAP_TUN_CONNECTION_STORE_H
 #define UDP_ENCAP_TUN_CONNECTION_STORE_H
@@ -53,6 +64,13 @@
 
 enum { ALIAS_SECONDS = 5 };
 
+/** What was sent to a provisional entry's peer, by the open server; see peers/proof.h. */
+enum sent_kind {
+	SENT_AN_END = 1 << 0,     /* TCP but no RST: an end is remembered */
+	SENT_MORE = 1 << 1,       /* TCP that is neither SYN-ACK nor RST */
+	SENT_END_OF_SYN = 1 << 2, /* what is remembered is the end of a SYN, or SYN-ACK */
+};
+
 /** What the packet path touches of an entry. */
 struct peer_entry {
 	struct destination *destination; /* RCU, see peer_entry_destination() */
@@ -61,19 +79,22 @@ struct peer_entry {
 		struct source_words source;       /* of one without, see peer_entry_source() */
 	};
 	_Atomic uint32_t last_received; /* monotonic seconds; with a pool any datagram, else TCP */
-	_Atomic uint32_t last_sent;     /* any datagram, keepalives too */
-	_Atomic uint32_t last_tcp;      /* TCP either way */
-	_Atomic bool is_proven;         /* the peer has shown that it receives */
-	_Atomic uint8_t source_state;   /* of enum source_state */
+	/* any datagram, keepalives too; of a provisional entry in a store that limits them: when
+	 * `sent_end` was remembered */
+	_Atomic uint32_t last_sent;
+	_Atomic uint32_t last_tcp;    /* TCP either way */
+	_Atomic bool is_proven;       /* the peer has shown that it receives */
+	_Atomic uint8_t source_state; /* of enum source_state */
+	_Atomic uint8_t sent;         /* of enum sent_kind; while it is provisional */
 	/* Here, where there is room: published and not removed. Written by the store alone. */
 	_Atomic bool is_live;
 };
 
 /** What --log-peers tells of an entry; kept beside the entries, and only when asked for. */
 struct peer_record {
-	uint32_t made;             /* monotonic seconds */
-	uint32_t next_newcomer;    /* of the list of newcomers, index + 1 */
-	_Atomic uint64_t bytes_in; /* UDP payload */
+	uint32_t made;                  /* monotonic seconds */
+	_Atomic uint32_t next_newcomer; /* of the queue of newcomers, index + 1 */
+	_Atomic uint64_t bytes_in;      /* UDP payload */
 	_Atomic uint64_t bytes_out;
 };
 
@@ -84,6 +105,9 @@ struct connection_store_settings {
 	uint32_t quarantine;       /* seconds */
 	bool gives_tunnel_address; /* server mode: an entry needs an address of the pool */
 	bool keeps_records;        /* for connection_store_record() and _take_newcomers() */
+	/* One in so many of the entries, and of the pool's addresses, may be provisional, one at
+	 * least; 0: all of them. */
+	uint32_t provisional_part;
 };
 
 /** How connection_store_obtain() ended. */
@@ -92,6 +116,7 @@ enum obtain_result {
 	ENTRY_MADE,
 	ENTRY_MADE_IN_QUARANTINE, /* with an address whose quarantine was cut short */
 	ENTRY_REFUSED,            /* no entry or no address left */
+	ENTRY_HAS_TO_WAIT,        /* until one of the provisional entries has made room */
 	ENTRY_HAS_NO_POOL,        /* the tunnel interface has no address yet */
 };
 
@@ -115,10 +140,20 @@ struct peer_entry *connection_store_find_tunnel_address(struct connection_store 
  * Finds a peer's entry or makes one. Lock-free, bounded, allocates nothing. Worker, under RCU.
  * @now: monotonic seconds
  * @result: what happened
- * Returns NULL when `result` is ENTRY_REFUSED or ENTRY_HAS_NO_POOL.
+ * Returns NULL when `result` is ENTRY_REFUSED, ENTRY_HAS_TO_WAIT or ENTRY_HAS_NO_POOL.
  */
 struct peer_entry *connection_store_obtain(struct connection_store *store, const struct peer *peer,
 					   uint32_t now, enum obtain_result *result);
+
+/**
+ * The same while more newcomers come than can be taken in, in a store that limits provisional
+ * entries: makes one only for a newcomer that was turned away before, half a second to eight
+ * seconds ago, and turns others away (ENTRY_HAS_TO_WAIT). Worker, under RCU.
+ * @milliseconds: monotonic, now
+ */
+struct peer_entry *connection_store_obtain_returning(struct connection_store *store,
+						     const struct peer *peer, uint64_t milliseconds,
+						     enum obtain_result *result);
 
 /**
  * Where an entry's peer is reached; NULL while its source was taken from it. Worker, under RCU, or
@@ -142,11 +177,20 @@ static inline bool peer_entry_is_proven(const struct peer_entry *entry)
 	return atomic_load_explicit(&entry->is_proven, memory_order_relaxed);
 }
 
-/** Remembers that the peer has shown it. Any thread. */
-static inline void peer_entry_prove(struct peer_entry *entry)
-{
-	atomic_store_explicit(&entry->is_proven, true, memory_order_relaxed);
-}
+/** Remembers that the peer has shown it. Worker, under RCU, or control thread. */
+void connection_store_prove(struct connection_store *store, struct peer_entry *entry);
+
+/** Provisional entries that exist. Any thread. */
+uint32_t connection_store_count_provisional(const struct connection_store *store);
+
+/** True when more than half of those that may exist do. Any thread. */
+bool connection_store_is_crowded(const struct connection_store *store);
+
+/**
+ * True when there is hardly any room for entries that are not proven: where they are limited, when
+ * some of them should be evicted, else when seven eighths of all places are in use. Any thread.
+ */
+bool connection_store_wants_room(const struct connection_store *store);
 
 /**
  * Whether TCP came from the peer since the entry was made: in a store without a pool, whose entries
@@ -210,9 +254,6 @@ struct peer_record *connection_store_record(const struct connection_store *store
 
 /** Entries that exist. Any thread. */
 uint32_t connection_store_count(const struct connection_store *store);
-
-/** Whether more than seven eighths of the entries that there may be exist. Any thread. */
-bool connection_store_is_crowded(const struct connection_store *store);
 
 /** Peers that the pool has addresses for, 0 without one. Control thread. */
 uint32_t connection_store_pool_capacity(const struct connection_store *store);
@@ -282,6 +323,17 @@ bool connection_store_visit(struct connection_store *store,
  */
 uint32_t connection_store_sweep(struct connection_store *store, uint32_t now,
 				entry_verdict *verdict, entry_removed *removed, void *argument);
+
+/**
+ * Has provisional entries make room for others (promise i): those first, in their older half, to
+ * which nothing but RST was sent, then the others, the oldest first. As many as bring room for a
+ * while, none where there is enough. Waits for one grace period; no worker waits. Control thread,
+ * registered with RCU.
+ * @removed: told of each, may be NULL
+ * Returns how many went.
+ */
+uint32_t connection_store_evict(struct connection_store *store, uint32_t now,
+				entry_removed *removed, void *argument);
 
 /**
  * Changes where tunnel addresses come from. Entries whose address lies outside are removed; the

@@ -116,7 +116,7 @@ static inline void peers_note_tcp(const struct peers *peers, struct peer_entry *
 		return;
 	peer_entry_refresh(&entry->last_received, now);
 	if (!peer_entry_has_answered(entry))
-		peer_entry_prove(entry);
+		connection_store_prove(peers->store, entry);
 }
 
 #endif

@@ -30,6 +30,7 @@ enum routing_verdict {
 struct routing {
 	enum routing_verdict verdict;
 	enum obtain_result obtained;          /* ENTRY_FOUND where none was asked for */
+	bool is_provisional;                  /* what is sent is to be told: peers_note_sent() */
 	size_t max_payload;                   /* UDP payload of a segment at most, bytes */
 	struct peer_entry *entry;             /* NULL: there is none, or no room for one */
 	struct transport_address destination; /* of the datagrams */

@@ -24,10 +24,12 @@ static size_t add_line(char *text, size_t used, const char *name, uint64_t value
 void tally_print(const struct tally *tally, const struct connection_store *store,
 		 struct output *output)
 {
-	char text[(COUNTER_COUNT + 3) * LINE_SIZE] = "counters:\n";
+	char text[(COUNTER_COUNT + 4) * LINE_SIZE] = "counters:\n";
 	size_t used = strlen(text);
 
 	used = add_line(text, used, "connections", connection_store_count(store));
+	used = add_line(text, used, "connections_provisional",
+			connection_store_count_provisional(store));
 	for (int i = 0; i < COUNTER_COUNT; i++)
 		used = add_line(text, used, counter_name((enum counter)i),
 				tally_sum(tally, (enum counter)i));

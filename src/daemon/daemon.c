@@ -14,6 +14,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+enum { PROVISIONAL_PART = 4 }; /* one entry in so many may be, rule R7 */
+
 _Static_assert((int)MAX_THREADS == (int)TUN_MAX_QUEUES, "each worker has a queue");
 
 /* Everything that is taken down in the reverse order. */
@@ -105,6 +107,7 @@ static bool open_peers(struct program *program)
 		.store = {.max_entries = options_max_connections(options),
 			  .quarantine = options->address_quarantine,
 			  .gives_tunnel_address = options_server_mode(options),
+			  .provisional_part = options_server_mode(options) ? PROVISIONAL_PART : 0,
 			  .keeps_records = options->log_peers},
 	};
 

@@ -32,6 +32,9 @@ static bool open_parts(struct connection_store *store)
 	free_list_init(&store->free, &store->entries->next, sizeof(*store->entries), entries);
 	if (!key_index_open(&store->index, entries, store->max_aliases))
 		return false;
+	provisional_init(&store->provisional, &store->entries->next, sizeof(*store->entries));
+	if (store->settings.provisional_part != 0 && !turned_away_open(&store->turned_away))
+		return false;
 	return !store->settings.keeps_records || newcomers_open(&store->newcomers, entries);
 }
 
@@ -55,6 +58,7 @@ void connection_store_destroy(struct connection_store *store)
 		return;
 	key_index_close(&store->index);
 	address_pool_destroy(store->pool);
+	turned_away_close(&store->turned_away);
 	newcomers_close(&store->newcomers, store->settings.max_entries);
 	lazy_memory_unmap(store->entries, entries_size(store));
 	free(store);
@@ -132,13 +136,6 @@ uint32_t connection_store_count(const struct connection_store *store)
 	return atomic_load_explicit(&store->count, memory_order_relaxed);
 }
 
-bool connection_store_is_crowded(const struct connection_store *store)
-{
-	uint32_t max = store->settings.max_entries;
-
-	return connection_store_count(store) > max - max / 8;
-}
-
 /* An entry that is being made: what it takes, to be published together or given back. */
 struct making {
 	struct entry *entry;
@@ -186,6 +183,7 @@ static void fill_entry(struct connection_store *store, const struct making *maki
 	atomic_store_explicit(&entry->last_tcp, now, memory_order_relaxed);
 	atomic_store_explicit(&entry->is_proven, false, memory_order_relaxed);
 	atomic_store_explicit(&entry->source_state, SOURCE_IS_NOT_ASKED_FOR, memory_order_relaxed);
+	atomic_store_explicit(&entry->sent, 0, memory_order_relaxed);
 	making->entry->aliases = 0;
 	atomic_store_explicit(&making->entry->singly_until, 0, memory_order_relaxed);
 	if (!store->settings.gives_tunnel_address)
@@ -230,6 +228,10 @@ static struct key *make(struct connection_store *store, const struct peer *peer,
 	if (making.pool != NULL)
 		claim = address_pool_claim(making.pool, peer, fingerprint_of(hash), now,
 					   &making.offset);
+	if (claim == POOL_CLAIMED_IN_QUARANTINE && provisional_is_crowded(&store->provisional)) {
+		address_pool_unclaim(making.pool, making.offset);
+		claim = POOL_IS_FULL;
+	}
 	if (claim == POOL_IS_FULL) {
 		making.offset = POOL_NONE;
 		give_back(store, &making);
@@ -238,11 +240,30 @@ static struct key *make(struct connection_store *store, const struct peer *peer,
 	fill_entry(store, &making, now);
 	key = publish(store, &making, hash);
 	*result = claim == POOL_CLAIMED_IN_QUARANTINE ? ENTRY_MADE_IN_QUARANTINE : ENTRY_MADE;
-	if (key != making.key)
+	if (key != making.key) {
 		*result = ENTRY_FOUND;
-	else if (store->settings.keeps_records)
-		/* not where the key leads: that may be another entry by now */
-		newcomers_push(&store->newcomers, index_of(store, &making.entry->public));
+		return key;
+	}
+	/* not where the key leads: that may be another entry by now */
+	if (store->settings.provisional_part != 0)
+		index_queue_push(&store->provisional.queue, index_of(store, &making.entry->public));
+	if (store->settings.keeps_records)
+		index_queue_push(&store->newcomers.untold, index_of(store, &making.entry->public));
+	return key;
+}
+
+/* Makes an entry if there is room for another provisional one. */
+static struct key *make_provisional(struct connection_store *store, const struct peer *peer,
+				    uint64_t hash, uint32_t now, enum obtain_result *result)
+{
+	struct key *key;
+
+	*result = ENTRY_HAS_TO_WAIT;
+	if (!provisional_enter(&store->provisional))
+		return NULL;
+	key = make(store, peer, hash, now, result);
+	if (*result != ENTRY_MADE && *result != ENTRY_MADE_IN_QUARANTINE)
+		provisional_leave(&store->provisional);
 	return key;
 }
 
@@ -254,7 +275,20 @@ struct peer_entry *connection_store_obtain(struct connection_store *store, const
 
 	*result = ENTRY_FOUND;
 	if (key == NULL)
-		key = make(store, peer, hash, now, result);
+		key = make_provisional(store, peer, hash, now, result);
+	return key == NULL ? NULL : entry_of_key(store, key);
+}
+
+struct peer_entry *connection_store_obtain_returning(struct connection_store *store,
+						     const struct peer *peer, uint64_t milliseconds,
+						     enum obtain_result *result)
+{
+	uint64_t hash = key_index_hash(&store->index, peer);
+	struct key *key = key_index_find(&store->index, peer, hash);
+
+	*result = key != NULL ? ENTRY_FOUND : ENTRY_HAS_TO_WAIT;
+	if (key == NULL && turned_away_comes_again(&store->turned_away, hash, milliseconds))
+		key = make_provisional(store, peer, hash, (uint32_t)(milliseconds / 1000), result);
 	return key == NULL ? NULL : entry_of_key(store, key);
 }
 
@@ -285,7 +319,14 @@ enum put_result connection_store_put(struct connection_store *store,
 	peer_entry_refresh(&entry->last_sent, former->last_sent);
 	peer_entry_refresh(&entry->last_tcp, former->last_tcp);
 	atomic_store_explicit(&entry->is_proven, former->is_proven, memory_order_relaxed);
+	/* nobody knows what was sent to it once */
+	atomic_store_explicit(&entry->sent, SENT_MORE, memory_order_relaxed);
 	(void)publish(store, &making, hash);
+	if (!former->is_proven) {
+		provisional_enter_anyway(&store->provisional);
+		if (store->settings.provisional_part != 0)
+			index_queue_push(&store->provisional.queue, index_of(store, entry));
+	}
 	return ENTRY_PUT;
 }
 

@@ -1,16 +1,37 @@
 /*
  * The open server: whoever sends a datagram gets an entry and a tunnel address for each address of
  * ours that it sends to (rule R2), and what goes to that tunnel address goes to where the peer is,
- * from the address that it sent to (rules T2 and T3).
+ * from the address that it sent to (rules T2 and T3). Until the peer has shown that it receives,
+ * its entry is a provisional one (rule R7).
  */
 #include "peers/policy.h"
+
+/*
+ * While more comes than is taken in, everybody's datagrams wait behind those of newcomers, and who
+ * is honest among these answers too late to keep its place. To turn them away costs little, so what
+ * waits is soon over; and TCP comes again.
+ */
+static struct peer_entry *find_or_make(struct peers *peers, const struct arrival *arrival,
+				       uint32_t now, enum obtain_result *obtained)
+{
+	const struct peer peer = {arrival->from, arrival->own_address, arrival->own_port};
+	struct peer_entry *entry;
+
+	if (arrival->backlog == BACKLOG_NONE || !connection_store_is_crowded(peers->store))
+		return connection_store_obtain(peers->store, &peer, now, obtained);
+	if (arrival->backlog == BACKLOG_GROWS)
+		return connection_store_obtain_returning(peers->store, &peer, arrival->milliseconds,
+							 obtained);
+	entry = connection_store_find_peer(peers->store, &peer);
+	if (entry == NULL)
+		*obtained = ENTRY_HAS_TO_WAIT;
+	return entry;
+}
 
 static void admit(struct peers *peers, const struct arrival *arrival, uint32_t now,
 		  struct admission *admission)
 {
-	const struct peer peer = {arrival->from, arrival->own_address, arrival->own_port};
-	struct peer_entry *entry = connection_store_obtain(peers->store, &peer, now,
-							   &admission->obtained);
+	struct peer_entry *entry = find_or_make(peers, arrival, now, &admission->obtained);
 
 	if (admission->obtained != ENTRY_FOUND)
 		admission->wants_spares = connection_store_wants_spares(peers->store);
@@ -21,6 +42,7 @@ static void admit(struct peers *peers, const struct arrival *arrival, uint32_t n
 		return;
 	}
 	peer_entry_refresh(&entry->last_received, now);
+	admission->is_provisional = !peer_entry_is_proven(entry);
 	admission->entry = entry;
 	admission->source = entry->tunnel_address;
 }
@@ -42,6 +64,7 @@ static void route(struct peers *peers, const struct departure *departure, uint32
 		routing->verdict = ROUTING_HAS_LOST_ITS_PEER;
 		return;
 	}
+	routing->is_provisional = !peer_entry_is_proven(entry);
 	routing->entry = entry;
 	routing->destination = destination->peer.remote;
 	routing->source = destination->peer.own_address;

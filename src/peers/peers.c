@@ -68,6 +68,7 @@ void peers_admit(struct peers *peers, const struct arrival *arrival, uint32_t no
 	admission->verdict = ADMITTED;
 	admission->obtained = ENTRY_FOUND;
 	admission->wants_spares = false;
+	admission->is_provisional = false;
 	admission->entry = NULL;
 	admission->destination = rcu_read(peers->addresses)->tunnel.ipv4;
 	if (ip_address_is_none(&admission->destination)) {
@@ -84,6 +85,7 @@ void peers_route(struct peers *peers, const struct departure *departure, uint32_
 
 	routing->verdict = ROUTED;
 	routing->obtained = ENTRY_FOUND;
+	routing->is_provisional = false;
 	routing->max_payload = peers->settings.max_payload;
 	routing->entry = NULL;
 	if (ip_address_is_none(own))

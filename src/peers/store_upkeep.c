@@ -86,6 +86,7 @@ void store_unlink_entry(struct connection_store *store, struct entry *entry, uin
 {
 	struct key *key = current_key(store, entry);
 
+	(void)store_end_provisional(store, entry);
 	release_address(store, entry, now, has_quarantine);
 	while (entry->aliases != 0) {
 		struct key *alias = &store->index.keys[entry->aliases - 1];
@@ -97,16 +98,23 @@ void store_unlink_entry(struct connection_store *store, struct entry *entry, uin
 		store_unlink_key(store, key, departures);
 	atomic_store_explicit(&entry->public.is_live, false, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&store->count, 1, memory_order_relaxed);
-	atomic_store_explicit(&entry->next, departures->entries, memory_order_relaxed);
+	entry->aliases = departures->entries;
 	departures->entries = index_of(store, &entry->public) + 1;
 	departures->count++;
 }
 
-static bool has_gone(uint32_t index, const void *argument)
+static bool has_gone(uint32_t index, void *argument)
 {
 	const struct connection_store *store = argument;
 
 	return !is_live(&store->entries[index]);
+}
+
+static bool has_ended_trial(uint32_t index, void *argument)
+{
+	const struct connection_store *store = argument;
+
+	return peer_entry_is_proven(&store->entries[index].public);
 }
 
 void store_end_departures(struct connection_store *store, struct departures *departures)
@@ -115,7 +123,8 @@ void store_end_departures(struct connection_store *store, struct departures *dep
 		return;
 	rcu_wait_for_readers();
 	if (store->settings.keeps_records)
-		newcomers_forget(&store->newcomers, has_gone, store);
+		index_queue_filter(&store->newcomers.untold, has_gone, store);
+	index_queue_filter(&store->provisional.queue, has_ended_trial, store);
 	while (departures->keys != 0) {
 		struct key *key = &store->index.keys[departures->keys - 1];
 
@@ -125,8 +134,7 @@ void store_end_departures(struct connection_store *store, struct departures *dep
 	while (departures->entries != 0) {
 		uint32_t place = departures->entries - 1;
 
-		departures->entries = atomic_load_explicit(&store->entries[place].next,
-							   memory_order_relaxed);
+		departures->entries = store->entries[place].aliases;
 		free_list_give(&store->free, place);
 	}
 }
@@ -170,7 +178,8 @@ static void judge(struct peer_entry *public, void *argument)
 					       &removal->departures);
 		return;
 	}
-	store_unlink_entry(removal->store, entry, removal->now, true, &removal->departures);
+	store_unlink_entry(removal->store, entry, removal->now,
+			   store_end_trial(removal->store, entry), &removal->departures);
 	if (removal->removed != NULL)
 		removal->removed(public, removal->argument);
 }
@@ -238,6 +247,7 @@ bool connection_store_set_pool(struct connection_store *store, const struct pool
 	if (previous != NULL)
 		address_pool_inherit(pool, previous);
 	adopt_entries(store, pool);
+	store_share_out(store, pool);
 	rcu_publish(store->pool, pool);
 	/* From here on nobody makes an entry in the previous pool; those that were just made there
 	 * are adopted now. */
@@ -255,7 +265,7 @@ void connection_store_take_newcomers(struct connection_store *store,
 {
 	uint32_t next;
 
-	newcomers_take_over(&store->newcomers);
-	while ((next = newcomers_next(&store->newcomers)) != 0)
+	index_queue_take_over(&store->newcomers.untold);
+	while ((next = index_queue_next(&store->newcomers.untold)) != 0)
 		came(&store->entries[next - 1].public, argument);
 }

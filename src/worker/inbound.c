@@ -2,7 +2,16 @@
 #include "worker/inbound.h"
 
 #include "base/clock.h"
+#include "peers/proof.h"
 #include "worker/new_entries.h"
+
+enum {
+	/* Full receive calls in a row from which on what is received counts as backlog. What
+	 * 100,000 datagrams a second bring in 20 ms is none: so long a worker may wait for a
+	 * processor. The socket holds ten times as many. */
+	GROWING_RECEIVES = 32,
+	LONG_RECEIVES = 128,
+};
 
 static const enum counter refusal_counter[] = {
 	[ADMISSION_HAS_NO_TUNNEL_ADDRESS] = COUNTER_discard_in_no_address,
@@ -28,7 +37,13 @@ struct passage {
 static void judge(struct inbound *inbound, struct passage *passage)
 {
 	const struct received_message *message = passage->message;
-	const struct arrival arrival = {message->from, message->own_address, inbound->own_port};
+	const struct arrival arrival = {
+		.from = message->from,
+		.own_address = message->own_address,
+		.own_port = inbound->own_port,
+		.backlog = inbound->backlog,
+		.milliseconds = passage->round->milliseconds,
+	};
 	struct admission *admission = &passage->admission;
 
 	peers_admit(inbound->peers, &arrival, passage->round->seconds, admission);
@@ -61,6 +76,14 @@ static void hand_over(struct inbound *inbound, const struct received_message *me
 	control_record_fill(record, payload, length, &message->from, &message->own_address,
 			    inbound->own_port, inbound->worker, inbound->received_at);
 	ring_push(inbound->to_control);
+}
+
+/* Whether the segment of a peer that is not proven yet shows that it receives. */
+static void look_for_proof(struct inbound *inbound, struct admission *admission, const uint8_t *tcp)
+{
+	if (peers_note_heard(inbound->peers, admission->entry, tcp[TCP_FLAGS],
+			     load_be32(tcp + TCP_ACKNOWLEDGMENT)))
+		admission->is_provisional = false;
 }
 
 /* Takes in a TCP segment. Returns false, to be called again, when the tunnel interface is full. */
@@ -102,6 +125,8 @@ static bool take_datagram(struct inbound *inbound, struct passage *passage, cons
 		count(inbound, COUNTER_in_keepalives, 1);
 		return true;
 	}
+	if (passage->admission.is_provisional)
+		look_for_proof(inbound, &passage->admission, payload);
 	return take_segment(inbound, passage, payload, length);
 }
 
@@ -188,6 +213,17 @@ static bool take_messages(struct inbound *inbound, const struct round *round)
 }
 
 /* Returns false when there is nothing, or an error that poll() shows again. */
+/* Bulk data is asked for in smaller batches, and is none. */
+static void note_backlog(struct inbound *inbound, bool is_full)
+{
+	inbound->full_receives = is_full ? inbound->full_receives + 1 : 0;
+	inbound->backlog = BACKLOG_NONE;
+	if (inbound->full_receives > LONG_RECEIVES)
+		inbound->backlog = BACKLOG_IS_LONG;
+	else if (inbound->full_receives > GROWING_RECEIVES)
+		inbound->backlog = BACKLOG_GROWS;
+}
+
 static bool receive(struct inbound *inbound, int socket)
 {
 	int received = udp_receive(&inbound->receiver, socket);
@@ -196,6 +232,7 @@ static bool receive(struct inbound *inbound, int socket)
 		return false;
 	count(inbound, COUNTER_in_calls, 1);
 	inbound->message_count = (size_t)received;
+	note_backlog(inbound, received == RECEIVE_MAX_MESSAGES);
 	inbound->next_message = 0;
 	inbound->next_offset = 0;
 	inbound->received_at = 0;

@@ -27,6 +27,8 @@ struct inbound {
 	size_t message_count;
 	size_t next_message;    /* received messages before it are done with */
 	size_t next_offset;     /* in that message's payload */
+	unsigned full_receives; /* in a row */
+	enum backlog backlog;
 	uint64_t received_at;   /* monotonic nanoseconds of the batch, 0: not read yet */
 	struct carried carried; /* in this round */
 	struct udp_receiver receiver;

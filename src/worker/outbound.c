@@ -2,6 +2,7 @@
 #include "worker/outbound.h"
 
 #include "io/tun_interface.h"
+#include "peers/proof.h"
 #include "worker/new_entries.h"
 
 #include <errno.h>
@@ -232,6 +233,16 @@ static void count_for_log(const struct outbound *outbound, const struct peer_ent
 					  memory_order_relaxed);
 }
 
+/* For a peer that has yet to show that it receives: what it could show that by. */
+static void note_sent(struct peer_entry *entry, const struct tunnel_packet *packet, uint32_t now)
+{
+	uint8_t flags = packet->tcp_flags;
+	uint32_t end = load_be32(packet->ip + IPV4_HEADER_SIZE + TCP_SEQUENCE) +
+		       packet->data_length + !!(flags & TCP_SYN) + !!(flags & TCP_FIN);
+
+	peers_note_sent(entry, flags, end, now);
+}
+
 /* How the packet's segments leave, as far as that is known before they do. */
 static void choose_manner(struct outbound *outbound, const struct peer_entry *entry,
 			  const struct round *round)
@@ -269,6 +280,8 @@ static bool find_route(struct outbound *outbound, const struct round *round)
 		discard(outbound, packet, &routing, round);
 		return false;
 	}
+	if (routing.is_provisional)
+		note_sent(routing.entry, packet, round->seconds);
 	if (routing.entry != NULL)
 		count_for_log(outbound, routing.entry, packet);
 	outbound->route.destination = routing.destination;

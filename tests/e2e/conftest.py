@@ -5,6 +5,8 @@ They need root.  Environment:
   UDP_ENCAP_TUN             the program to test (default: build/udp-encap-tun of this tree)
   UDP_ENCAP_TUN_SANITIZED   "1": it is a sanitizer build; bounds on its memory and time are wider
   E2E_TRANSFER_MIB          size of the large transfers (default: 1024)
+  E2E_FLOOD_RATE            of their datagrams, a second (default: 30000)
+  E2E_FLOOD_SECONDS         how long each flood of forged sources lasts (default: 3)
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lab
-from reference.packets import Tcp
-from tunnels import ENDPOINT_PORT, SERVER_PORT, start_endpoint, start_server
+from reference.packets import ACK, RST, SYN, Ipv4, Tcp
+from tunnels import ENDPOINT_PORT, SERVER_PORT, SERVER_TUNNEL, start_endpoint, start_server
 from wiretap import Frame, Wiretap, enlarge_buffers, written_to_tunnel
 
 _SOL_UDP = 17
@@ -111,6 +111,17 @@ class BareServer:
         segment = a_segment()
         peer.send(segment)
         return self.tap.receive(same_sequence(segment)).packet.source
+
+    def introduce_proven(self, peer: BarePeer) -> str:
+        """The same with a peer that shows that it receives: it refuses a connection to it."""
+        address = self.introduce(peer)
+        self.tap.send(Ipv4(SERVER_TUNNEL, address, a_segment(flags=SYN)).to_bytes())
+        opening = peer.receive()
+        end = (int.from_bytes(opening[4:8]) + 1) % 2**32
+        refusal = a_segment(flags=RST | ACK, acknowledgement=end)
+        peer.send(refusal)
+        self.tap.receive(same_sequence(refusal))
+        return address
 
 
 @dataclass(frozen=True)

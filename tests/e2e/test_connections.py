@@ -65,11 +65,11 @@ def test_every_address_of_the_pool_is_given_once(
     free = {str(host) for host in POOL.hosts()} - {SERVER_TUNNEL}
     with ExitStack() as stack:
         peers = [stack.enter_context(server.peer()) for _ in free]
-        given = [server.introduce(peer) for peer in peers]
+        given = [server.introduce_proven(peer) for peer in peers]
         assert sorted(given) == sorted(free)
         with server.peer() as newcomer:
             newcomer.send(a_segment())
-            counters = wait_until_accounted(server.tunnel, len(free) + 1)
+            counters = wait_until_accounted(server.tunnel, 2 * len(free) + 1)
         assert [server.introduce(peer) for peer in peers] == given
     assert counters["connections"] == counters["connections_made"] == len(free)
     assert counters["connections_refused"] == counters["discard_in_refused"] == 1
@@ -83,12 +83,12 @@ def test_full_pool_says_so_and_keeps_its_peers(bare_server: Callable[..., BareSe
     newcomers = 1000
     with ExitStack() as stack:
         peers = [stack.enter_context(server.peer()) for _ in range(SMALL_POOL_SIZE)]
-        given = [server.introduce(peer) for peer in peers]
+        given = [server.introduce_proven(peer) for peer in peers]
         for index in range(newcomers):
             with server.peer() as newcomer:
                 newcomer.send(a_segment())
             if index % 50 == 49:
-                wait_until_accounted(server.tunnel, SMALL_POOL_SIZE + index + 1)
+                wait_until_accounted(server.tunnel, 2 * SMALL_POOL_SIZE + index + 1)
         counters = server.tunnel.counters()
         assert counters["discard_in_refused"] == newcomers
         assert counters["connections"] == SMALL_POOL_SIZE
@@ -103,9 +103,9 @@ def test_max_connections(bare_server: Callable[..., BareServer]) -> None:
     with ExitStack() as stack:
         peers = [stack.enter_context(server.peer()) for _ in range(4)]
         for peer in peers[:3]:
-            server.introduce(peer)
+            server.introduce_proven(peer)
         peers[3].send(a_segment())
-        counters = wait_until_accounted(server.tunnel, 4)
+        counters = wait_until_accounted(server.tunnel, 7)
     assert counters["connections"] == 3
     assert counters["connections_refused"] == counters["discard_in_refused"] == 1
     assert "--max-connections" in server.tunnel.errors()
@@ -195,8 +195,8 @@ def test_quarantined_addresses_are_given_last(bare_server: Callable[..., BareSer
         first, second, *others = (
             stack.enter_context(server.peer()) for _ in range(2 + SMALL_POOL_SIZE)
         )
-        old = server.introduce(first)
-        newer = server.introduce(second)
+        old = server.introduce_proven(first)
+        newer = server.introduce_proven(second)
 
         def first_expired() -> bool:
             second.send(b"")
@@ -204,7 +204,7 @@ def test_quarantined_addresses_are_given_last(bare_server: Callable[..., BareSer
 
         lab.wait_until(first_expired)
         await_expiry(server.tunnel, second)
-        *fresh, before_last, last = (server.introduce(peer) for peer in others)
+        *fresh, before_last, last = (server.introduce_proven(peer) for peer in others)
         assert not {old, newer} & set(fresh)
         assert (before_last, last) == (old, newer)
     assert server.tunnel.counters()["quarantine_cut_short"] == 2
@@ -222,13 +222,13 @@ def test_quarantine_ends(bare_server: Callable[..., BareServer]) -> None:
         )
     )
     with server.peer() as first, server.peer() as second, server.peer() as third:
-        address = server.introduce(first)
+        address = server.introduce_proven(first)
         await_expiry(server.tunnel, first)
-        assert server.introduce(second) == address
+        assert server.introduce_proven(second) == address
         assert server.tunnel.counters()["quarantine_cut_short"] == 1
         await_expiry(server.tunnel, second)
         time.sleep(quarantine + LATENCY)  # the time itself is what is tested
-        assert server.introduce(third) == address
+        assert server.introduce_proven(third) == address
     assert server.tunnel.counters()["quarantine_cut_short"] == 1
 
 

@@ -90,7 +90,7 @@ def test_peers_spread_over_the_sockets(
 ) -> None:
     """Each thread has a socket, and each socket its share: also on a device that came back."""
     threads, peers = 4, 64
-    server = bare_server(options=("--threads", threads))
+    server = bare_server(address="10.64.0.1/16", options=("--threads", threads))
     scene, tunnel = server.scene, server.tunnel
 
     def assert_spread() -> None:

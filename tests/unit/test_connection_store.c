@@ -217,7 +217,7 @@ static void a_new_entry_has_nothing_of_an_old_one(void **state)
 	set_pool(store, NETWORK, 24, 1);
 	entry = obtain(store, 1, 7, ENTRY_MADE);
 	assert_is_new(store, entry, 7);
-	peer_entry_prove(entry);
+	connection_store_prove(store, entry);
 	connection_store_send_singly(entry, 90);
 	peer_entry_refresh(&entry->last_received, 8);
 	peer_entry_refresh(&entry->last_sent, 9);

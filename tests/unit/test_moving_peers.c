@@ -62,7 +62,7 @@ static struct peer_entry *proven(struct connection_store *store, uint32_t number
 {
 	struct peer_entry *entry = obtain(store, number, now, ENTRY_MADE);
 
-	peer_entry_prove(entry);
+	connection_store_prove(store, entry);
 	return entry;
 }
 
@@ -558,7 +558,7 @@ static void aliases_are_limited_and_come_back(void **state)
 	assert_int_equal(fill_the_pool(store, 0, 1), 300);
 	entry = find(store, 0);
 	other = find(store, 1);
-	peer_entry_prove(other);
+	connection_store_prove(store, other);
 	for (uint32_t round = 0; round < 3; round++) {
 		uint32_t now = 100 * (round + 1), first = 1000 * (round + 1);
 
@@ -1474,7 +1474,7 @@ static void drop_anchor(uint32_t anchor)
 		/* the smaller of the pools would drop it */
 		if (host_order(&entry->tunnel_address) >= NETWORK + 511)
 			continue;
-		peer_entry_prove(entry);
+		connection_store_prove(contest.store, entry);
 		book.entries[anchor] = entry;
 		book.holder[number] = anchor;
 		book.current[anchor] = number;

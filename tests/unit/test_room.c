@@ -84,7 +84,7 @@ static void when_nearly_all_are_in_use(void **state)
 	(void)state;
 	for (uint32_t number = 0; number < ENTRIES; number++) {
 		assert_true(send_to(number, 10));
-		assert_int_equal(connection_store_is_crowded(scene.store),
+		assert_int_equal(connection_store_wants_room(scene.store),
 				 number + 1 > ENTRIES - ENTRIES / 8);
 	}
 	assert_false(send_to(ENTRIES, 10));

@@ -118,7 +118,7 @@ static void a_peer_that_lost_its_source_is_not_sent_to(void **state)
 	bereft = scene_admit(&from, 10);
 	mover = scene_admit(&other, 10);
 	address = host_order(&bereft.source);
-	peer_entry_prove(bereft.entry);
+	connection_store_prove(scene.store, bereft.entry);
 	move.peer = peer_entry_destination(bereft.entry)->peer;
 	assert_int_equal(connection_store_move(scene.store, mover.entry, &move, 10, NULL, NULL),
 			 ENTRY_MOVED);
