@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from . import growth, latency, small_packets, store, throughput, transforms
+from . import flood, growth, latency, small_packets, store, throughput, transforms
 from .results import Results, Run, Stat
 from .targets import TARGETS, Part
 from .ways import FIRST_LIMIT, NO_TUNNEL, OWN, WIREGUARD
@@ -200,6 +200,25 @@ def latency_section(meta: dict[str, Any], results: Results) -> str:
                         "their own.", *texts])
 
 
+def flood_section(meta: dict[str, Any], results: Results) -> str:
+    group, rows = flood.GROUP, []
+    for case in results.cases(group):
+        alone = throughput.case(1, case.split(", ")[1])
+        for way in results.ways_of(group):
+            base = results.values(throughput.GROUP, alone, way, "gbit_per_s")
+            beside = results.values(group, case, way, "gbit_per_s")
+            ratio = Stat.of(value / base[n] for n, value in beside.items() if base.get(n))
+            rows.append([case, way, show(Stat.of(beside.values())) or results.why_empty(
+                group, case, way) or "", show(ratio)])
+    if not rows:
+        return ""
+    return "\n\n".join([
+        "Forged sources, each datagram from another one, at the server's UDP port; "
+        f"{rounds_text(meta['fewer_rounds'])}. The flood itself, and what the server's TCP "
+        "answers, share the cores.",
+        table(["case", "way", "Gbit/s", "of the flow alone"], rows)])
+
+
 STORE_FIGURES = {
     "lookup_by_peer_per_s": "by peer", "lookup_by_tunnel_address_per_s": "by tunnel address",
     "refresh_per_s": "refresh", "insert_per_s": "insert", "expire_per_s": "expire",
@@ -255,6 +274,7 @@ SECTIONS: list[tuple[str, Callable[[dict[str, Any], Results], str]]] = [
     ("Cost", cost_section),
     ("Small packets", small_packets_section),
     ("Latency", latency_section),
+    ("Beside a flood", flood_section),
     ("The store alone", store_section),
     ("The transforms alone", transforms_section),
     ("Growth", growth_section),

@@ -15,7 +15,7 @@ LIMIT = "limit"
 FIRST_LIMIT = "limit as first written"
 PLAIN_LOOP = "one packet a system call"
 
-GROUPS = ("throughput", "small-packets", "latency", "store", "transforms", "growth")
+GROUPS = ("throughput", "small-packets", "latency", "flood", "store", "transforms", "growth")
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,17 @@ class Settings:
     under_bulk: bool = True
     slow_link_seconds: float = 8  # some 20 round trips a second there: fewer have no p99
     not_on_slow_link: tuple[str, ...] = (PLAIN_LOOP, WIREGUARD)
+    floods: tuple[str, ...] = ("syn", "ack", "keepalive")
     entries: tuple[int, ...] = (1000, 100_000, 1_000_000)
     tables: tuple[str, ...] = ("connection_store", "mutex")
     store_threads: tuple[int, ...] = (1, 2, 4)
     store_seconds: float = 0.1  # each figure is a median of three such times already
     peers: tuple[int, ...] = (1, 100, 10_000, 100_000)
     growth_threads: tuple[int, ...] = (1, 2, 4)
+
+    @property
+    def names_of_others(self) -> list[str]:
+        return [f"other: {path.name}" for path in self.others]
 
     @property
     def fewer_rounds(self) -> int:
@@ -61,5 +66,6 @@ class Settings:
         return replace(self, rounds=1, seconds=1, ways=(NO_TUNNEL, OWN, VXLAN, LIMIT),
                        flows=(1, 4), connections=(64, 1000), message_sizes=(1,), set_ups=(),
                        under_bulk=False, slow_link_seconds=3, not_on_slow_link=(VXLAN, LIMIT),
+                       floods=("syn",),
                        entries=(100_000,), store_threads=(1, 2), tables=("connection_store",),
                        peers=(1, 10_000), growth_threads=(1,))

@@ -42,6 +42,7 @@ class Way:
     client_end: lab.Process | None = None
     server_end: lab.Process | None = None
     missing: str = ""
+    port: int = 0  # the server's, of a tunnel that has this program's command line
 
     def check(self) -> None:
         """A tunnel that died is a failure, not a slow one."""
@@ -89,8 +90,7 @@ def all_ways(settings: Settings) -> list[tuple[str, Maker]]:
     if settings.first_limit:
         ways.append((FIRST_LIMIT, other_program(FIRST_LIMIT, settings.first_limit)))
     ways.append((PLAIN_LOOP, plain_loop))
-    for path in settings.others:
-        name = f"other: {path.name}"
+    for path, name in zip(settings.others, settings.names_of_others):
         ways.append((name, other_program(name, path)))
     return ways
 
@@ -153,7 +153,7 @@ def tunnel(place: Place, name: str, program: Path | None, options: Sequence[obje
     for host in place.client, place.server:
         host.sysctl(f"net.ipv4.conf.{device}.rp_filter", 2)
     place.client.route(f"{place.outer}/32", "dev", device)
-    return Way(name, place.outer, client, server)
+    return Way(name, place.outer, client, server, port=place.port)
 
 
 def vxlan(place: Place) -> Way:

@@ -68,7 +68,8 @@ class Flood:
     """Sends a payload to a port of the server at this rate, each datagram from another source that
     does not exist, until the end of the context. Through a ring of frames, which costs little.
 
-    With `times`, each source sends so many. What the server answers is dropped at the client.
+    With `times`, each source sends so many, some tens of milliseconds apart. What the server
+    answers is dropped at the client.
     """
 
     SOURCES = 16384  # and 255 ports of each
@@ -86,6 +87,8 @@ class Flood:
         self.sent = 0
         self.lasted = 0.0  # seconds
         self._scene, self._rate, self._times = scene, rate, times
+        # so many sources take turns, before the next ones do
+        self._block = min(1 << max(int(rate * 0.08).bit_length() - 1, 0), self.SOURCES // 4)
         with scene.client.inside():
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         for option, value in ((self._PACKET_VERSION, self._TPACKET_V2),
@@ -132,25 +135,33 @@ class Flood:
         self._scene.client.nft("delete table ip forged")
 
     def _run(self) -> None:
-        at = turn = 0
+        turn = -1
         while not self._is_over.wait(0.002):
             due = int((time.monotonic() - self._begin) * self._rate) - self.sent
-            if at == 0 and turn % self._times == 0:
-                port = turn // self._times % 255 + 1  # the upper half of it
-                self._image[self._SOURCE_PORT::self._SLOT] = bytes([port]) * self.SOURCES
-            count = min(due, self.SOURCES - at)
-            some = slice(at * self._SLOT, (at + count) * self._SLOT)
-            self._ring[some] = memoryview(self._image)[some]
+            end = self.sent + min(due, self.SOURCES // 2)
+            while self.sent < end:
+                within = self.sent % self._block
+                blocks = self.sent // (self._block * self._times)
+                now, source = divmod(blocks * self._block + within, self.SOURCES)
+                if now != turn:
+                    turn = now
+                    port = bytes([turn % 255 + 1])  # the upper half of it
+                    self._image[self._SOURCE_PORT::self._SLOT] = port * self.SOURCES
+                count = min(end - self.sent, self._block - within)
+                self._copy(source, self.sent % self.SOURCES, count)
+                self.sent += count
             self._socket.send(b"")
-            self.sent += count
-            at += count
-            if at == self.SOURCES:
-                at, turn = 0, turn + 1
+
+    def _copy(self, source: int, slot: int, count: int) -> None:
+        """The frames of so many sources into the ring; blocks divide it, so they lie in a row."""
+        size = self._SLOT
+        self._ring[slot * size:(slot + count) * size] = memoryview(self._image)[
+            source * size:(source + count) * size]
 
 
 class HostileSender:
-    """A stranger on the client's side who sends anything from anywhere to a port of the server, half
-    of it near to TCP. The same seed makes the same datagrams."""
+    """A stranger on the client's side who sends anything from anywhere to a port of the server,
+    half of it near to TCP. The same seed makes the same datagrams."""
 
     def __init__(self, scene: Pair, port: int, seed: int = 5) -> None:
         self._target, self._port = scene.server_address, port
