@@ -140,6 +140,7 @@ static void start_room(struct control *control, const struct control_settings *s
 		.peer_log = &control->peer_log,
 		.counters = &control->tally.control,
 		.max_entries = options_max_connections(settings->options),
+		.connection_timeout = settings->options->connection_timeout,
 		.is_server = options_server_mode(settings->options),
 	};
 

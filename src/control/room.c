@@ -17,6 +17,7 @@ enum {
 /* One look at an endpoint's destinations. */
 struct look {
 	const struct room *room;
+	uint32_t now;      /* monotonic seconds */
 	uint32_t answered; /* entries */
 	uint32_t kept;     /* of those that did not: as many as may stay */
 };
@@ -43,16 +44,28 @@ static void log_removed(const struct peer_entry *entry, void *argument)
 	peer_log_removed(entry, look->room->settings.peer_log);
 }
 
+static bool is_idle(struct peer_entry *entry, void *argument)
+{
+	const struct look *look = argument;
+	uint32_t last_tcp = atomic_load_explicit(&entry->last_tcp, memory_order_relaxed);
+
+	return seconds_since(last_tcp, look->now) > look->room->settings.connection_timeout;
+}
+
 static uint32_t forget_destinations(struct room *room)
 {
 	const struct room_settings *settings = &room->settings;
 	struct connection_store_iterator all = connection_store_begin(settings->store);
-	struct look look = {.room = room};
+	struct look look = {.room = room, .now = monotonic_seconds()};
+	uint32_t removed;
 
 	(void)connection_store_visit(settings->store, &all, UINT32_MAX, count_answered, &look);
 	look.kept = (settings->max_entries - look.answered) / 2;
-	return connection_store_sweep(settings->store, monotonic_seconds(), makes_room, log_removed,
-				      &look);
+	removed = connection_store_sweep(settings->store, look.now, makes_room, log_removed, &look);
+	if (removed == 0)
+		removed = connection_store_sweep(settings->store, look.now, is_idle, log_removed,
+						 &look);
+	return removed;
 }
 
 static uint32_t evict_provisional(struct room *room)

@@ -13,8 +13,9 @@
  * they and the free places are one half each of what those that answered leave. So one that is
  * about to answer has as long as as many others take to be sent to. Which those are the turns tell
  * that entries take when something is sent to them: each turn is one entry's, so at most N entries
- * are among the last N turns. Such a look goes through the whole store; the pause after it is
- * several times its own length.
+ * are among the last N turns. Where none of these is left, those go that answered once but had no
+ * TCP for the connection time-out: an answer can be forged. Such a look goes through the whole
+ * store; the pause after it is several times its own length.
  */
 #ifndef UDP_ENCAP_TUN_ROOM_H
 #define UDP_ENCAP_TUN_ROOM_H
@@ -30,6 +31,7 @@ struct room_settings {
 	struct peer_log *peer_log;
 	struct counters *counters; /* of the control thread */
 	uint32_t max_entries;
+	uint32_t connection_timeout; /* seconds */
 	bool is_server;
 };
 

@@ -18,6 +18,8 @@ void new_entries_note(const struct peers *peers, enum obtain_result obtained, bo
 	case ENTRY_REFUSED:
 		counter_add(counters, COUNTER_connections_refused, 1);
 		notices_raise(notices, NOTICE_PEER_REFUSED);
+		if (!peers->settings.store.gives_tunnel_address)
+			notices_raise(notices, NOTICE_ROOM_WANTED);
 		break;
 	case ENTRY_HAS_TO_WAIT:
 		counter_add(counters, COUNTER_connections_refused, 1);

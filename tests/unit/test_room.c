@@ -1,6 +1,9 @@
 /* Room for an endpoint's newcomers: who makes it, and who never does. */
 #include "control/room.h"
 
+#include "base/clock.h"
+#include "worker/new_entries.h"
+
 #include "peers_scene.h"
 #include "random_traffic.h"
 
@@ -13,6 +16,7 @@
 
 enum {
 	ENTRIES = 64,
+	TIMEOUT = 300,
 	FIRST = 0x0a630000, /* 10.99.0.0 */
 	LONGEST_PAUSE_MS = 2000,
 };
@@ -33,6 +37,7 @@ static int begin(void **state)
 		.peer_log = &test.log,
 		.counters = &test.counters,
 		.max_entries = ENTRIES,
+		.connection_timeout = TIMEOUT,
 	};
 
 	(void)state;
@@ -90,6 +95,16 @@ static void when_nearly_all_are_in_use(void **state)
 	assert_false(send_to(ENTRIES, 10));
 }
 
+/* What cannot be made is a reason too: where there are a few, nearly all is all. */
+static void who_is_refused_has_room_made(void **state)
+{
+	struct counters counters = {0};
+
+	(void)state;
+	new_entries_note(&scene, ENTRY_REFUSED, false, &counters, &test.notices);
+	assert_true(notices_raised(&test.notices) & NOTICE_ROOM_WANTED);
+}
+
 /* Also when all of it happens in the same second. */
 static void who_was_sent_to_first_makes_room(void **state)
 {
@@ -139,16 +154,36 @@ static void who_answered_never_makes_room(void **state)
 	assert_int_equal(connection_store_count(scene.store), ANSWERED + (ENTRIES - ANSWERED) / 2);
 }
 
+/* What they did they did just now: the clock is the machine's. */
 static void a_store_full_of_answers_refuses(void **state)
 {
+	uint32_t now = monotonic_seconds();
+
 	(void)state;
 	for (uint32_t number = 0; number < ENTRIES; number++) {
-		send_to(number, 10);
-		answer(number, 10);
+		send_to(number, now);
+		answer(number, now);
 	}
 	room_want(&test.room);
-	assert_false(send_to(ENTRIES, 10));
+	assert_false(send_to(ENTRIES, now));
 	assert_int_equal(connection_store_count(scene.store), ENTRIES);
+}
+
+/* An answer can be forged; what had no TCP for long is none that somebody misses. */
+static void where_all_answered_those_go_that_are_idle(void **state)
+{
+	uint32_t now = monotonic_seconds();
+
+	(void)state;
+	for (uint32_t number = 0; number < ENTRIES; number++) {
+		bool is_idle = number % 2 == 0;
+
+		send_to(number, is_idle ? now - TIMEOUT - 5 : now);
+		answer(number, is_idle ? now - TIMEOUT - 5 : now);
+	}
+	room_want(&test.room);
+	for (uint32_t number = 0; number < ENTRIES; number++)
+		assert_int_equal(is_known(number), number % 2 != 0);
 }
 
 static void stop(void *state)
@@ -181,11 +216,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(when_nearly_all_are_in_use, begin, end),
+		cmocka_unit_test_setup_teardown(who_is_refused_has_room_made, begin, end),
 		cmocka_unit_test_setup_teardown(who_was_sent_to_first_makes_room, begin, end),
 		cmocka_unit_test_setup_teardown(who_is_sent_to_again_is_behind_the_others, begin,
 						end),
 		cmocka_unit_test_setup_teardown(who_answered_never_makes_room, begin, end),
 		cmocka_unit_test_setup_teardown(a_store_full_of_answers_refuses, begin, end),
+		cmocka_unit_test_setup_teardown(where_all_answered_those_go_that_are_idle, begin,
+						end),
 		cmocka_unit_test_setup_teardown(looks_are_some_time_apart, begin, end),
 	};
 
