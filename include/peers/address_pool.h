@@ -45,7 +45,8 @@ enum {
 
 /** What is remembered of an address that was given back. */
 struct pool_record {
-	_Atomic uint32_t freed_at;    /* monotonic seconds, 0: was never held */
+	/* monotonic seconds; 0: nobody had it that was kept from others afterwards */
+	_Atomic uint32_t freed_at;
 	_Atomic uint32_t last_holder; /* fingerprint of the peer that held it last */
 };
 
@@ -119,10 +120,12 @@ static inline uint32_t address_pool_holder(const struct address_pool *pool, uint
  * @peer: decides where the search begins
  * @fingerprint: keyed hash of the peer, compared with the last holder's
  * @now: monotonic seconds
+ * @cuts_quarantine: whether the answer may be POOL_CLAIMED_IN_QUARANTINE
  * @offset: the claimed offset; nobody's until address_pool_publish()
  */
 enum pool_claim address_pool_claim(struct address_pool *pool, const struct peer *peer,
-				   uint32_t fingerprint, uint32_t now, uint32_t *offset);
+				   uint32_t fingerprint, uint32_t now, bool cuts_quarantine,
+				   uint32_t *offset);
 
 /** Claims one certain offset; false when somebody else holds it. Control thread. */
 bool address_pool_claim_offset(struct address_pool *pool, uint32_t offset);
@@ -133,12 +136,23 @@ bool address_pool_claim_offset(struct address_pool *pool, uint32_t offset);
  */
 void address_pool_publish(struct address_pool *pool, uint32_t offset, uint32_t holder);
 
-/** Gives back an address that was claimed but never used: no quarantine. Any worker. */
+/**
+ * Gives back an address without quarantine: one that was claimed but never used, or nothing of
+ * importance was sent to. What is remembered of it stays. Any thread.
+ */
 void address_pool_unclaim(struct address_pool *pool, uint32_t offset);
 
 /** Gives back an address: its quarantine begins. Control thread. */
 void address_pool_release(struct address_pool *pool, uint32_t offset, uint32_t fingerprint,
 			  uint32_t now);
+
+/**
+ * Has a peer that held another address than its home find that again, whatever becomes of the
+ * home: its search would end there if nobody seemed to have had it. Control thread.
+ * @offset: that it held
+ */
+void address_pool_note_elsewhere(struct address_pool *pool, const struct peer *peer,
+				 uint32_t offset, uint32_t now);
 
 /** True when spare addresses were used, or soon will be, since they were looked for last. Any
  * thread. */

@@ -6,14 +6,14 @@
 
 #include "peers/peers.h"
 
-/** A datagram that is TCP or a keepalive, as it arrived; the same for all of one message. */
 /** How much waits to be taken in. */
 enum backlog {
 	BACKLOG_NONE,
-	BACKLOG_GROWS, /* more comes than is taken in */
-	BACKLOG_IS_LONG,
+	BACKLOG_GROWS,   /* more comes than is taken in */
+	BACKLOG_IS_LONG, /* and would end if newcomers were turned away */
 };
 
+/** A datagram that is TCP or a keepalive, as it arrived; the same for all of one message. */
 struct arrival {
 	struct transport_address from;
 	struct ip_address own_address; /* that it was sent to */

@@ -48,11 +48,12 @@
  *     the moment of that one operation.
  * (h) In a store without a pool, an entry that was just made uses the device's source; one that the
  *     control thread sets is seen whole, and what the entry's place held before never.
- * (i) Provisional entries are never more than their part of the entries and of the pool, but for
- *     those that were put in. An entry that is proven never makes room for another, nor one that is
- *     being proven at that moment. An address to which nothing but SYN-ACK and RST was sent has no
- *     quarantine after it, and the quarantine that was there before goes on. While more than half
- *     of their part is in use, no provisional entry gets an address that is in quarantine.
+ * (i) Provisional entries become no more than their part of the entries and of the pool, but for
+ *     those that are put in. They make room also where entries or addresses are missing. An entry
+ * that is proven never makes room for another, nor one that is being proven at that moment. An
+ * address to which nothing but SYN-ACK and RST was sent has no quarantine after it, and the
+ * quarantine that was there before goes on. While there is a provisional entry, no other one gets
+ * an address that is in quarantine.
  */
 #ifndef UDP_ENCAP_TUN_CONNECTION_STORE_H
 #define UDP_ENCAP_TUN_CONNECTION_STORE_H
@@ -150,10 +151,11 @@ struct peer_entry *connection_store_obtain(struct connection_store *store, const
  * entries: makes one only for a newcomer that was turned away before, half a second to eight
  * seconds ago, and turns others away (ENTRY_HAS_TO_WAIT). Worker, under RCU.
  * @milliseconds: monotonic, now
+ * @lets_in: false: not even that one gets in; who is turned away is remembered all the same
  */
 struct peer_entry *connection_store_obtain_returning(struct connection_store *store,
 						     const struct peer *peer, uint64_t milliseconds,
-						     enum obtain_result *result);
+						     bool lets_in, enum obtain_result *result);
 
 /**
  * Where an entry's peer is reached; NULL while its source was taken from it. Worker, under RCU, or

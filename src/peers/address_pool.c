@@ -160,8 +160,9 @@ static struct pool_search search_from(const struct address_pool *pool, uint32_t 
 		}
 		if (state == SLOT_FREE && found.free == POOL_NONE) {
 			found.free = offset;
-			/* nobody ever had it, so the peer was given no other one either: its search
-			 * would have ended here before; what it had by a move is not looked for */
+			/* nobody had it who kept the peer from it: the peer was given no other one,
+			 * or address_pool_note_elsewhere() told; what it had by a move is not
+			 * looked for */
 			if (offset == home &&
 			    atomic_load_explicit(&record->freed_at, memory_order_relaxed) == 0)
 				break;
@@ -188,15 +189,19 @@ static uint64_t spare_entry(const struct address_pool *pool, uint32_t offset)
 }
 
 static enum pool_claim claim_spare(struct address_pool *pool, uint32_t fingerprint, uint32_t now,
-				   uint32_t *offset)
+				   bool cuts_quarantine, uint32_t *offset)
 {
 	atomic_store_explicit(&pool->wants_spares, true, memory_order_relaxed);
 	for (size_t i = 0; i < POOL_SPARES; i++) {
 		enum slot_state state;
-		uint64_t entry;
+		uint64_t entry = atomic_load_explicit(&pool->spares[i], memory_order_relaxed);
 
-		if (atomic_load_explicit(&pool->spares[i], memory_order_relaxed) == 0)
+		if (entry == 0)
 			continue;
+		*offset = (uint32_t)entry - 1;
+		if (!cuts_quarantine &&
+		    slot_state(pool, *offset, fingerprint, now) == SLOT_IN_QUARANTINE)
+			continue; /* it stays there for who may */
 		entry = atomic_exchange_explicit(&pool->spares[i], 0, memory_order_relaxed);
 		if (entry == 0)
 			continue;
@@ -222,7 +227,8 @@ static void note_distance(struct address_pool *pool, uint32_t home, uint32_t off
 }
 
 enum pool_claim address_pool_claim(struct address_pool *pool, const struct peer *peer,
-				   uint32_t fingerprint, uint32_t now, uint32_t *offset)
+				   uint32_t fingerprint, uint32_t now, bool cuts_quarantine,
+				   uint32_t *offset)
 {
 	uint32_t home = home_offset(pool, peer);
 
@@ -239,10 +245,11 @@ enum pool_claim address_pool_claim(struct address_pool *pool, const struct peer 
 		}
 	}
 	if (pool->size > POOL_SEARCH_WIDTH)
-		return claim_spare(pool, fingerprint, now, offset);
+		return claim_spare(pool, fingerprint, now, cuts_quarantine, offset);
 
 	/* The search saw the whole pool. */
-	*offset = search_from(pool, home, fingerprint, now).oldest;
+	if (cuts_quarantine)
+		*offset = search_from(pool, home, fingerprint, now).oldest;
 	if (*offset != POOL_NONE && address_pool_claim_offset(pool, *offset))
 		return POOL_CLAIMED_IN_QUARANTINE;
 	return POOL_IS_FULL;
@@ -261,6 +268,20 @@ void address_pool_release(struct address_pool *pool, uint32_t offset, uint32_t f
 	atomic_store_explicit(&record->freed_at, now, memory_order_relaxed);
 	atomic_store_explicit(&record->last_holder, fingerprint, memory_order_relaxed);
 	atomic_store_explicit(&pool->holders[offset], POOL_SLOT_FREE, memory_order_release);
+}
+
+void address_pool_note_elsewhere(struct address_pool *pool, const struct peer *peer,
+				 uint32_t offset, uint32_t now)
+{
+	uint32_t home = home_offset(pool, peer);
+	struct pool_record *record = &pool->records[home];
+	uint32_t long_ago = now - pool->quarantine;
+
+	if (home == offset || atomic_load_explicit(&record->freed_at, memory_order_relaxed) != 0)
+		return;
+	/* as if somebody had it whose quarantine is over: free for all, but not the end */
+	atomic_store_explicit(&record->freed_at, long_ago != 0 ? long_ago : UINT32_MAX,
+			      memory_order_relaxed);
 }
 
 /* Ages sort as: out of quarantine first, then the longest in it. */

@@ -227,11 +227,8 @@ static struct key *make(struct connection_store *store, const struct peer *peer,
 		return NULL;
 	if (making.pool != NULL)
 		claim = address_pool_claim(making.pool, peer, fingerprint_of(hash), now,
+					   !provisional_are_others(&store->provisional),
 					   &making.offset);
-	if (claim == POOL_CLAIMED_IN_QUARANTINE && provisional_is_crowded(&store->provisional)) {
-		address_pool_unclaim(making.pool, making.offset);
-		claim = POOL_IS_FULL;
-	}
 	if (claim == POOL_IS_FULL) {
 		making.offset = POOL_NONE;
 		give_back(store, &making);
@@ -262,6 +259,11 @@ static struct key *make_provisional(struct connection_store *store, const struct
 	if (!provisional_enter(&store->provisional))
 		return NULL;
 	key = make(store, peer, hash, now, result);
+	/* they have what is missing, or the room for it */
+	if (*result == ENTRY_REFUSED && provisional_are_others(&store->provisional)) {
+		provisional_press(&store->provisional);
+		*result = ENTRY_HAS_TO_WAIT;
+	}
 	if (*result != ENTRY_MADE && *result != ENTRY_MADE_IN_QUARANTINE)
 		provisional_leave(&store->provisional);
 	return key;
@@ -281,13 +283,14 @@ struct peer_entry *connection_store_obtain(struct connection_store *store, const
 
 struct peer_entry *connection_store_obtain_returning(struct connection_store *store,
 						     const struct peer *peer, uint64_t milliseconds,
-						     enum obtain_result *result)
+						     bool lets_in, enum obtain_result *result)
 {
 	uint64_t hash = key_index_hash(&store->index, peer);
 	struct key *key = key_index_find(&store->index, peer, hash);
 
 	*result = key != NULL ? ENTRY_FOUND : ENTRY_HAS_TO_WAIT;
-	if (key == NULL && turned_away_comes_again(&store->turned_away, hash, milliseconds))
+	if (key == NULL && turned_away_comes_again(&store->turned_away, hash, milliseconds) &&
+	    lets_in)
 		key = make_provisional(store, peer, hash, (uint32_t)(milliseconds / 1000), result);
 	return key == NULL ? NULL : entry_of_key(store, key);
 }

@@ -122,7 +122,8 @@ static void settle_bereft(struct moving *moving, entry_removed *removed, void *a
 			  struct departures *departures)
 {
 	struct entry *bereft = moving->bereft;
-	bool is_proven = moving->bereft_is_proven;
+	/* a worker may have proven it since that was decided */
+	bool is_proven = moving->bereft_is_proven || !store_end_provisional(moving->store, bereft);
 
 	if (is_proven && !moving->move->drops_former_holder) {
 		rcu_publish(bereft->public.destination, NULL);

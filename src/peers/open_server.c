@@ -15,17 +15,11 @@ static struct peer_entry *find_or_make(struct peers *peers, const struct arrival
 				       uint32_t now, enum obtain_result *obtained)
 {
 	const struct peer peer = {arrival->from, arrival->own_address, arrival->own_port};
-	struct peer_entry *entry;
 
 	if (arrival->backlog == BACKLOG_NONE || !connection_store_is_crowded(peers->store))
 		return connection_store_obtain(peers->store, &peer, now, obtained);
-	if (arrival->backlog == BACKLOG_GROWS)
-		return connection_store_obtain_returning(peers->store, &peer, arrival->milliseconds,
-							 obtained);
-	entry = connection_store_find_peer(peers->store, &peer);
-	if (entry == NULL)
-		*obtained = ENTRY_HAS_TO_WAIT;
-	return entry;
+	return connection_store_obtain_returning(peers->store, &peer, arrival->milliseconds,
+						 arrival->backlog == BACKLOG_GROWS, obtained);
 }
 
 static void admit(struct peers *peers, const struct arrival *arrival, uint32_t now,

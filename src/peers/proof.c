@@ -13,6 +13,15 @@ static uint8_t kind_of(uint8_t tcp_flags)
 	return SENT_AN_END | SENT_END_OF_SYN;
 }
 
+/* A segment of a connection takes the place of an answer to an opening: whoever forges an address
+ * has such answers sent to it, and whoever is there does not acknowledge them. */
+static bool is_remembered(const struct peer_entry *entry, uint8_t sent, uint8_t kind, uint32_t now)
+{
+	return (sent & SENT_AN_END) == 0 ||
+	       atomic_load_explicit(&entry->last_sent, memory_order_relaxed) != now ||
+	       ((sent & SENT_END_OF_SYN) != 0 && (kind & SENT_END_OF_SYN) == 0);
+}
+
 void peers_note_sent(struct peer_entry *public, uint8_t tcp_flags, uint32_t end, uint32_t now)
 {
 	struct entry *entry = entry_of(public);
@@ -21,8 +30,7 @@ void peers_note_sent(struct peer_entry *public, uint8_t tcp_flags, uint32_t end,
 
 	if (tcp_flags & TCP_RST)
 		return;
-	if ((sent & SENT_AN_END) == 0 ||
-	    atomic_load_explicit(&public->last_sent, memory_order_relaxed) != now) {
+	if (is_remembered(public, sent, kind, now)) {
 		atomic_store_explicit(&public->last_sent, now, memory_order_relaxed);
 		atomic_store_explicit(&entry->sent_end, end, memory_order_relaxed);
 		if (sent & ~kind & SENT_END_OF_SYN)

@@ -9,6 +9,7 @@ void provisional_init(struct provisional *provisional, _Atomic uint32_t *first_l
 	atomic_init(&provisional->count, 0);
 	atomic_init(&provisional->limit, PROVISIONAL_UNLIMITED);
 	atomic_init(&provisional->wants_room, false);
+	atomic_init(&provisional->is_pressed, false);
 }
 
 void provisional_set_limit(struct provisional *provisional, uint32_t limit)
@@ -52,6 +53,18 @@ bool provisional_enter(struct provisional *provisional)
 	return false;
 }
 
+bool provisional_are_others(const struct provisional *provisional)
+{
+	return limit_of(provisional) != PROVISIONAL_UNLIMITED && count_of(provisional) > 1;
+}
+
+void provisional_press(struct provisional *provisional)
+{
+	if (!atomic_load_explicit(&provisional->is_pressed, memory_order_relaxed))
+		atomic_store_explicit(&provisional->is_pressed, true, memory_order_relaxed);
+	want_room(provisional);
+}
+
 bool provisional_is_crowded(const struct provisional *provisional)
 {
 	uint32_t count = count_of(provisional);
@@ -64,11 +77,17 @@ uint32_t provisional_excess(struct provisional *provisional)
 	uint32_t limit = limit_of(provisional);
 	uint32_t reserve = limit / PROVISIONAL_RESERVE_PART;
 	uint32_t batch = reserve > 0 ? reserve : 1;
-	uint32_t count;
+	uint32_t count, excess;
+	bool is_pressed;
 
 	atomic_store_explicit(&provisional->wants_room, false, memory_order_relaxed);
+	is_pressed = atomic_exchange_explicit(&provisional->is_pressed, false,
+					      memory_order_relaxed);
 	count = count_of(provisional);
-	return count > limit - batch ? count - (limit - batch - reserve) : 0;
+	excess = count > limit - batch ? count - (limit - batch - reserve) : 0;
+	if (is_pressed && excess < batch)
+		excess = batch < count ? batch : count;
+	return excess;
 }
 
 bool store_end_provisional(struct connection_store *store, struct entry *entry)

@@ -68,12 +68,17 @@ static void release_address(struct connection_store *store, const struct entry *
 	if (offset == POOL_NONE ||
 	    address_pool_holder(pool, offset) != index_of(store, &entry->public) + 1)
 		return;
-	if (key != NULL)
-		fingerprint = fingerprint_of(key_index_hash(&store->index, &key->destination.peer));
-	if (has_quarantine)
-		address_pool_release(pool, offset, fingerprint, now);
-	else
+	if (!has_quarantine) {
 		address_pool_unclaim(pool, offset);
+		return;
+	}
+	if (key != NULL) {
+		const struct peer *peer = &key->destination.peer;
+
+		fingerprint = fingerprint_of(key_index_hash(&store->index, peer));
+		address_pool_note_elsewhere(pool, peer, offset, now);
+	}
+	address_pool_release(pool, offset, fingerprint, now);
 }
 
 /*

@@ -6,11 +6,14 @@
 #include "worker/new_entries.h"
 
 enum {
-	/* Full receive calls in a row from which on what is received counts as backlog. What
+	/* Full receive calls in a row, from which on what is received counts as backlog. What
 	 * 100,000 datagrams a second bring in 20 ms is none: so long a worker may wait for a
 	 * processor. The socket holds ten times as many. */
 	GROWING_RECEIVES = 32,
-	LONG_RECEIVES = 128,
+	/* More than the socket holds: it would have come to an end if those that come again were
+	 * few; and then, if it were of newcomers at all. */
+	LONG_RECEIVES = 512,
+	USELESS_RECEIVES = 4096,
 };
 
 static const enum counter refusal_counter[] = {
@@ -212,27 +215,31 @@ static bool take_messages(struct inbound *inbound, const struct round *round)
 	return true;
 }
 
-/* Returns false when there is nothing, or an error that poll() shows again. */
-/* Bulk data is asked for in smaller batches, and is none. */
-static void note_backlog(struct inbound *inbound, bool is_full)
+/* Not so many are asked for when it is bulk data: that begins no backlog and ends none. */
+static void note_backlog(struct inbound *inbound, unsigned offered, int received)
 {
-	inbound->full_receives = is_full ? inbound->full_receives + 1 : 0;
+	if (received < (int)offered)
+		inbound->full_receives = 0;
+	else if (offered == RECEIVE_MAX_MESSAGES)
+		inbound->full_receives++;
 	inbound->backlog = BACKLOG_NONE;
-	if (inbound->full_receives > LONG_RECEIVES)
-		inbound->backlog = BACKLOG_IS_LONG;
-	else if (inbound->full_receives > GROWING_RECEIVES)
+	if (inbound->full_receives > GROWING_RECEIVES)
 		inbound->backlog = BACKLOG_GROWS;
+	if (inbound->full_receives > LONG_RECEIVES && inbound->full_receives <= USELESS_RECEIVES)
+		inbound->backlog = BACKLOG_IS_LONG;
 }
 
+/* Returns false when there is nothing, or an error that poll() shows again. */
 static bool receive(struct inbound *inbound, int socket)
 {
+	unsigned offered = inbound->receiver.offered;
 	int received = udp_receive(&inbound->receiver, socket);
 
+	note_backlog(inbound, offered, received);
 	if (received <= 0)
 		return false;
 	count(inbound, COUNTER_in_calls, 1);
 	inbound->message_count = (size_t)received;
-	note_backlog(inbound, received == RECEIVE_MAX_MESSAGES);
 	inbound->next_message = 0;
 	inbound->next_offset = 0;
 	inbound->received_at = 0;

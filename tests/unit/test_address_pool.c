@@ -54,7 +54,7 @@ static enum pool_claim claim(struct address_pool *pool, uint32_t number, uint32_
 			     uint32_t *offset)
 {
 	struct peer peer = numbered_peer(number);
-	enum pool_claim result = address_pool_claim(pool, &peer, fingerprint_of(number), now,
+	enum pool_claim result = address_pool_claim(pool, &peer, fingerprint_of(number), now, true,
 						    offset);
 
 	if (result != POOL_IS_FULL) {
@@ -313,7 +313,7 @@ static void addresses_that_must_never_change(void **state)
 		range.key = siphash_key_of(pinned_key);
 		pool = make_pool(&range);
 		peer.own_address = ipv4_address(pins[i].own);
-		assert_int_equal(address_pool_claim(pool, &peer, (uint32_t)i, 1, &offset),
+		assert_int_equal(address_pool_claim(pool, &peer, (uint32_t)i, 1, true, &offset),
 				 POOL_CLAIMED);
 		address = address_pool_address(pool, offset);
 		assert_int_equal(host_order(&address), pins[i].expected);
@@ -333,7 +333,7 @@ static void the_address_of_an_ipv6_peer_that_must_never_change(void **state)
 	(void)state;
 	range.key = siphash_key_of(pinned_key);
 	pool = make_pool(&range);
-	assert_int_equal(address_pool_claim(pool, &peer, 7, 1, &offset), POOL_CLAIMED);
+	assert_int_equal(address_pool_claim(pool, &peer, 7, 1, true, &offset), POOL_CLAIMED);
 	assert_int_equal(offset, 221 * 256 + 61); /* 10.0.221.61 */
 	address_pool_destroy(pool);
 }
@@ -350,10 +350,10 @@ static void the_same_peer_gets_the_same_address_after_a_restart(void **state)
 		struct peer peer = numbered_peer(number);
 		uint32_t first, second;
 
-		assert_int_equal(address_pool_claim(before, &peer, number, 1, &first),
+		assert_int_equal(address_pool_claim(before, &peer, number, 1, true, &first),
 				 POOL_CLAIMED);
 		assert_int_equal(
-			address_pool_claim(after, &peer, ~number, 100000 + number, &second),
+			address_pool_claim(after, &peer, ~number, 100000 + number, true, &second),
 			POOL_CLAIMED);
 		assert_int_equal(first, second);
 		/* in any order: each finds all others gone */
@@ -377,7 +377,8 @@ static void homes_are_spread(void **state)
 		struct peer peer = peer_of(0xcb007107, (uint16_t)port);
 		uint32_t offset;
 
-		assert_int_equal(address_pool_claim(pool, &peer, port, 1, &offset), POOL_CLAIMED);
+		assert_int_equal(address_pool_claim(pool, &peer, port, 1, true, &offset),
+				 POOL_CLAIMED);
 		distinct += hit[offset]++ == 0;
 		address_pool_unclaim(pool, offset);
 	}
@@ -390,7 +391,7 @@ static uint32_t home_of(struct address_pool *pool, const struct peer *peer)
 {
 	uint32_t offset;
 
-	assert_int_equal(address_pool_claim(pool, peer, 1, 1, &offset), POOL_CLAIMED);
+	assert_int_equal(address_pool_claim(pool, peer, 1, 1, true, &offset), POOL_CLAIMED);
 	address_pool_unclaim(pool, offset);
 	return offset;
 }
@@ -1149,7 +1150,7 @@ static bool claim_in_contest(struct contestant *self, uint32_t round, uint32_t *
 	struct contest *contest = self->contest;
 	struct peer peer = numbered_peer(round % 300 + (round % 2) * 1000 * self->number);
 
-	if (address_pool_claim(contest->pool, &peer, round + 1, 1, offset) == POOL_IS_FULL)
+	if (address_pool_claim(contest->pool, &peer, round + 1, 1, true, offset) == POOL_IS_FULL)
 		return false;
 	if (*offset == 0 || *offset >= contest->pool->size - 1) {
 		atomic_fetch_add(&contest->out_of_range, 1);

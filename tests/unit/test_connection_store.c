@@ -1225,7 +1225,8 @@ static void find_calm_peers(void)
 		struct peer peer = numbered_peer(i);
 		uint32_t offset;
 
-		assert_int_equal(address_pool_claim(pool, &peer, 1, 1, &offset), POOL_CLAIMED);
+		assert_int_equal(address_pool_claim(pool, &peer, 1, 1, true, &offset),
+				 POOL_CLAIMED);
 		address_pool_unclaim(pool, offset);
 		if (is_wanted[offset])
 			continue;

@@ -1,10 +1,12 @@
 /* Provisional entries (rule R7): how many, what proves a peer, who makes room; promise i. */
 #include "packet/headers.h"
 #include "peers/proof.h"
+#include "peers/store.h"
 #include "peers_scene.h"
 #include "random_traffic.h"
 #include "store_contest.h"
 
+#include <arpa/inet.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -46,6 +48,15 @@ static void assert_has_to_wait(struct connection_store *store, uint32_t number, 
 
 	assert_null(connection_store_obtain(store, &peer, now, &result));
 	assert_int_equal(result, ENTRY_HAS_TO_WAIT);
+}
+
+static void assert_has_no_room(struct connection_store *store, uint32_t number, uint32_t now)
+{
+	struct peer peer = numbered_peer(number);
+	enum obtain_result result;
+
+	assert_null(connection_store_obtain(store, &peer, now, &result));
+	assert_int_equal(result, ENTRY_REFUSED);
 }
 
 static uint32_t evict(struct connection_store *store, uint32_t now)
@@ -235,11 +246,12 @@ static void an_end_is_remembered_for_the_rest_of_the_second(void **state)
 
 	(void)state;
 	peers_note_sent(entry, RST, 1, 1);
-	peers_note_sent(entry, SYN | ACK, 100, 1);
+	peers_note_sent(entry, ACK, 100, 1);
 	peers_note_sent(entry, ACK, 200, 1);
 	peers_note_sent(entry, SYN | ACK, 300, 1);
 	assert_false(peers_note_heard(&peers, entry, ACK, 200));
 	assert_false(peers_note_heard(&peers, entry, ACK, 300));
+	peers_note_sent(entry, SYN | ACK, 350, 2);
 	peers_note_sent(entry, ACK, 400, 2);
 	peers_note_sent(entry, RST, 500, 3);
 	assert_false(peers_note_heard(&peers, entry, ACK, 100));
@@ -247,6 +259,23 @@ static void an_end_is_remembered_for_the_rest_of_the_second(void **state)
 	assert_false(peers_note_heard(&peers, entry, RST | ACK, 400));
 	assert_false(peers_note_heard(&peers, entry, ACK, 500));
 	assert_true(peers_note_heard(&peers, entry, ACK, 400));
+	peers_close(&peers);
+}
+
+/* Who forges an address has openings answered to it all the time. */
+static void answers_to_openings_hide_no_other_end(void **state)
+{
+	struct peers peers = limited(100, BITS);
+	struct peer_entry *entry = obtain(peers.store, 1, 1, ENTRY_MADE);
+
+	(void)state;
+	peers_note_sent(entry, SYN | ACK, 100, 1);
+	peers_note_sent(entry, SYN | ACK, 200, 1);
+	peers_note_sent(entry, ACK, 300, 1);
+	peers_note_sent(entry, SYN | ACK, 400, 1);
+	/* what is remembered is none of a SYN */
+	assert_false(peers_note_heard(&peers, entry, RST | ACK, 300));
+	assert_true(peers_note_heard(&peers, entry, ACK, 300));
 	peers_close(&peers);
 }
 
@@ -303,13 +332,110 @@ static void a_flood_shortens_no_quarantine(void **state)
 		if (connection_store_wants_room(store))
 			(void)evict(store, 20);
 	}
-	/* before they were so many that it looked like a flood */
-	assert_in_range(in_quarantine, 1, LIMIT / 2);
+	assert_int_equal(in_quarantine, 0);
 	assert_true(expire(store, 100, 50) > 0);
 	/* each finds its own address in quarantine still */
 	for (uint32_t number = 0; number < 240; number++)
 		connection_store_prove(store, obtain(store, number, 100, ENTRY_MADE));
 	peers_close(&peers);
+}
+
+static uint32_t address_given_to(const struct peer_entry *entry)
+{
+	return ntohl(ip_address_ipv4(&entry->tunnel_address));
+}
+
+/* A newcomer gets in within some tries: each makes the control thread look once. */
+static void assert_each_gets_in(struct connection_store *store, uint32_t first, uint32_t now)
+{
+	for (uint32_t number = first; number < first + 1000; number++) {
+		struct peer peer = numbered_peer(number);
+		enum obtain_result result = ENTRY_HAS_TO_WAIT;
+
+		for (int tries = 0; tries < 2 && result == ENTRY_HAS_TO_WAIT; tries++) {
+			(void)connection_store_obtain(store, &peer, now, &result);
+			if (connection_store_wants_room(store))
+				(void)evict(store, now);
+		}
+		assert_int_equal(result, ENTRY_MADE);
+	}
+}
+
+/* Where proven peers leave less than their part. */
+static void the_last_addresses_are_not_held_by_a_flood(void **state)
+{
+	struct peers peers = limited(1000, BITS);
+	struct connection_store *store = peers.store;
+
+	(void)state;
+	for (uint32_t number = 0; number < 205; number++)
+		connection_store_prove(store, obtain(store, number, 1, ENTRY_MADE));
+	obtain_some(store, 1000, 253 - 205, 1);
+	assert_each_gets_in(store, 2000, 2);
+	for (uint32_t number = 0; number < 205; number++)
+		assert_true(peer_entry_is_proven(find(store, number)));
+	peers_close(&peers);
+}
+
+static void addresses_out_of_quarantine_are_not_held_by_a_flood(void **state)
+{
+	struct peers peers = limited(1000, BITS);
+	struct connection_store *store = peers.store;
+
+	(void)state;
+	for (uint32_t number = 0; number < 240; number++)
+		connection_store_prove(store, obtain(store, number, 1, ENTRY_MADE));
+	assert_int_equal(expire(store, 10, 5), 240);
+	obtain_some(store, 1000, 253 - 240, 20);
+	assert_each_gets_in(store, 2000, 21);
+	peers_close(&peers);
+}
+
+static void the_last_entries_are_not_held_by_a_flood(void **state)
+{
+	struct peers peers = limited(8, BITS);
+	struct connection_store *store = peers.store;
+
+	(void)state;
+	for (uint32_t number = 0; number < 7; number++)
+		connection_store_prove(store, obtain(store, number, 1, ENTRY_MADE));
+	obtain(store, 1000, 1, ENTRY_MADE);
+	assert_each_gets_in(store, 2000, 2);
+	/* but when none is provisional, the store is full */
+	connection_store_prove(store, find(store, 2999));
+	assert_has_no_room(store, 3000, 2);
+	peers_close(&peers);
+}
+
+/* Whose home a forged one held finds the address that it was given instead, in quarantine. */
+static void a_former_address_is_found_past_a_home_that_was_held(void **state)
+{
+	uint32_t pairs = 0;
+
+	(void)state;
+	for (uint32_t forged = 0; forged < 40; forged++) {
+		struct peers peers = limited(1000, BITS);
+		struct connection_store *store = peers.store;
+		uint32_t home = address_given_to(obtain(store, forged, 1, ENTRY_MADE));
+
+		for (uint32_t number = 1000; number < 1060; number++) {
+			uint32_t before, after;
+
+			before = address_given_to(obtain(store, number, 1, ENTRY_MADE));
+			connection_store_prove(store, find(store, number));
+			if (before != home + 1) /* it begins elsewhere, most likely */
+				continue;
+			peer_entry_refresh(&find(store, forged)->last_received, 10);
+			(void)expire(store, 10, 5);
+			(void)expire(store, 20, 5);
+			after = address_given_to(obtain(store, number, 30, ENTRY_MADE));
+			assert_int_equal(after, before);
+			pairs++;
+			break;
+		}
+		peers_close(&peers);
+	}
+	assert_true(pairs > 0);
 }
 
 static void a_change_of_the_pool_changes_their_part(void **state)
@@ -442,6 +568,10 @@ static void who_comes_again_is_let_in(void **state)
 	assert_int_equal(admission.verdict, ADMITTED);
 	assert_int_equal(admission.obtained, ENTRY_MADE);
 	assert_int_equal(admit_from(&peers, 1000, BACKLOG_IS_LONG, 2000).obtained, ENTRY_FOUND);
+	/* who comes while it is long is remembered, too */
+	assert_int_equal(admit_from(&peers, 1002, BACKLOG_IS_LONG, 2000).obtained,
+			 ENTRY_HAS_TO_WAIT);
+	assert_int_equal(admit_from(&peers, 1002, BACKLOG_GROWS, 3000).obtained, ENTRY_MADE);
 	/* too late: it is somebody's first datagram again */
 	assert_int_equal(admit_from(&peers, 1001, BACKLOG_GROWS, 3000).obtained, ENTRY_HAS_TO_WAIT);
 	assert_int_equal(admit_from(&peers, 1001, BACKLOG_GROWS, 12000).obtained,
@@ -516,6 +646,112 @@ static void workers_prove_what_is_evicted(void **state)
 	peers_close(&peers);
 }
 
+/* Newcomers, one in ten of which is proven, come and come again. */
+static void come_and_go(struct worker *worker)
+{
+	struct connection_store *store = worker->contest->store;
+
+	while (!atomic_load(&worker->contest->is_over)) {
+		uint32_t now = atomic_load(&worker->contest->now);
+		struct peer peer = numbered_peer(dice_below(&worker->dice, worker->contest->peers));
+		enum obtain_result result;
+		struct peer_entry *entry = connection_store_obtain(store, &peer, now, &result);
+
+		if (entry != NULL) {
+			peer_entry_refresh(&entry->last_received, now);
+			if (dice_once_in(&worker->dice, 10))
+				connection_store_prove(store, entry);
+		}
+		rcu_quiescent();
+	}
+}
+
+static bool one_in_twenty(struct peer_entry *entry, void *dice)
+{
+	(void)entry;
+	return dice_once_in(dice, 20);
+}
+
+static void move_one(struct connection_store *store, struct dice *dice, uint32_t now)
+{
+	const struct move move = {
+		.peer = numbered_peer(dice_below(dice, contest.peers)),
+		.source_is_proven = dice_once_in(dice, 2),
+		.absorbs_with_quarantine = dice_once_in(dice, 2),
+		.drops_former_holder = dice_once_in(dice, 2),
+	};
+	struct peer_entry *entry = find(store, dice_below(dice, contest.peers));
+
+	if (entry != NULL && is_live(entry_of(entry)))
+		(void)connection_store_move(store, entry, &move, now, NULL, NULL);
+}
+
+static void do_something(struct connection_store *store, struct dice *dice)
+{
+	uint32_t now = atomic_fetch_add(&contest.now, 1) + 1;
+
+	switch (dice_below(dice, 8)) {
+	case 0:
+		(void)connection_store_sweep(store, now, one_in_twenty, NULL, dice);
+		break;
+	case 1:
+		if (dice_once_in(dice, 20))
+			(void)set_pool(store, NETWORK, 21 + dice_below(dice, 3), now);
+		break;
+	case 2:
+	case 3:
+		move_one(store, dice, now);
+		break;
+	default:
+		(void)evict(store, now);
+	}
+}
+
+/* Each provisional entry stands in the queue, once; none that is proven counts. */
+static void assert_queue_is_right(struct connection_store *store, uint32_t max_entries)
+{
+	uint8_t *seen = test_calloc(max_entries, sizeof(*seen));
+	uint32_t queued = 0, provisional = 0;
+
+	index_queue_take_over(&store->provisional.queue);
+	for (uint32_t at = index_queue_next(&store->provisional.queue); at != 0;
+	     at = index_queue_next(&store->provisional.queue)) {
+		assert_int_equal(seen[at - 1]++, 0);
+		assert_true(is_live(&store->entries[at - 1]));
+		queued += !peer_entry_is_proven(&store->entries[at - 1].public);
+	}
+	for (uint32_t i = 0; i < free_list_touched(&store->free); i++) {
+		bool is_one = is_live(&store->entries[i]) &&
+			      !peer_entry_is_proven(&store->entries[i].public);
+
+		assert_true(!is_one || seen[i] == 1);
+		provisional += is_one;
+	}
+	assert_int_equal(provisional, queued);
+	assert_int_equal(provisional, connection_store_count_provisional(store));
+	test_free(seen);
+}
+
+static void whatever_happens_the_count_is_right(void **state)
+{
+	enum { MAX_ENTRIES = 1024, STEPS = 1000 / SLOWNESS };
+
+	struct peers peers = limited(MAX_ENTRIES, 22);
+	struct dice dice = dice_for(__func__);
+
+	(void)state;
+	contest = (struct contest){.store = peers.store, .peers = 3000};
+	atomic_store(&contest.now, 1);
+	start_workers(__func__, come_and_go);
+	for (int i = 0; i < STEPS; i++)
+		do_something(peers.store, &dice);
+	atomic_store(&contest.is_over, true);
+	end_workers();
+	assert_queue_is_right(peers.store, MAX_ENTRIES);
+	assert_is_sound(peers.store);
+	peers_close(&peers);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -526,14 +762,20 @@ int main(void)
 		cmocka_unit_test(what_proves_a_peer),
 		cmocka_unit_test(before_anything_was_sent_nothing_proves),
 		cmocka_unit_test(an_end_is_remembered_for_the_rest_of_the_second),
+		cmocka_unit_test(answers_to_openings_hide_no_other_end),
 		cmocka_unit_test(quarantine_follows_from_what_was_sent),
 		cmocka_unit_test(a_flood_shortens_no_quarantine),
+		cmocka_unit_test(the_last_addresses_are_not_held_by_a_flood),
+		cmocka_unit_test(addresses_out_of_quarantine_are_not_held_by_a_flood),
+		cmocka_unit_test(the_last_entries_are_not_held_by_a_flood),
+		cmocka_unit_test(a_former_address_is_found_past_a_home_that_was_held),
 		cmocka_unit_test(a_change_of_the_pool_changes_their_part),
 		cmocka_unit_test(put_entries_are_what_they_were),
 		cmocka_unit_test(moves_and_places),
 		cmocka_unit_test(a_backlog_of_newcomers_is_refused),
 		cmocka_unit_test(who_comes_again_is_let_in),
 		cmocka_unit_test_teardown(workers_prove_what_is_evicted, end_contest),
+		cmocka_unit_test_teardown(whatever_happens_the_count_is_right, end_contest),
 	};
 
 	return report_seed(
