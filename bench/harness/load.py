@@ -32,10 +32,10 @@ class Transfer:
         return self.octets * 8 / self.seconds / 1e9
 
 
-def iperf3_command(target: str, seconds: float, flows: int = 1,
-                   download: bool = False) -> list[object]:
+def iperf3_command(target: str, seconds: float, flows: int = 1, download: bool = False,
+                   port: int = IPERF_PORT) -> list[object]:
     # Cubic is Linux's own default; this machine's may be another.
-    command: list[object] = ["iperf3", "--client", target, "--port", IPERF_PORT, "--time",
+    command: list[object] = ["iperf3", "--client", target, "--port", port, "--time",
                              round(seconds), "--parallel", flows, "--congestion", "cubic", "--json"]
     return [*command, "--reverse"] if download else command
 
@@ -51,8 +51,8 @@ def read_iperf3(text: str) -> Transfer:
 
 
 def transfer(client: lab.Host, target: str, seconds: float, flows: int = 1,
-             download: bool = False) -> Transfer:
-    command = iperf3_command(target, seconds, flows, download)
+             download: bool = False, port: int = IPERF_PORT) -> Transfer:
+    command = iperf3_command(target, seconds, flows, download, port)
     return read_iperf3(client.run(*command, check=False, timeout=seconds + PATIENCE).stdout)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from . import flood, growth, latency, small_packets, store, throughput, transforms
+from . import flood, forwarded, growth, latency, small_packets, store, throughput, transforms
 from .results import Results, Run, Stat
 from .targets import TARGETS, Part
 from .ways import FIRST_LIMIT, NO_TUNNEL, OWN, WIREGUARD
@@ -219,6 +219,20 @@ def flood_section(meta: dict[str, Any], results: Results) -> str:
         table(["case", "way", "Gbit/s", "of the flow alone"], rows)])
 
 
+def forwarded_section(meta: dict[str, Any], results: Results) -> str:
+    group, texts = forwarded.GROUP, []
+    for case in results.cases(group):
+        def row(way: str, case: str = case) -> Row:
+            ratio = Stat.of(results.ratios(group, case, "gbit_per_s", way, NO_TUNNEL))
+            return [show(results.stat(group, case, way, "gbit_per_s")), show(ratio)]
+
+        texts.append(by_way(results, group, case, ["way", "Gbit/s", "of no tunnel"], row))
+    if not texts:
+        return ""
+    return "\n\n".join(["From a LAN behind the client to a container behind the server: both ends "
+                        "forward, and translate addresses.", *texts])
+
+
 STORE_FIGURES = {
     "lookup_by_peer_per_s": "by peer", "lookup_by_tunnel_address_per_s": "by tunnel address",
     "refresh_per_s": "refresh", "insert_per_s": "insert", "expire_per_s": "expire",
@@ -275,6 +289,7 @@ SECTIONS: list[tuple[str, Callable[[dict[str, Any], Results], str]]] = [
     ("Small packets", small_packets_section),
     ("Latency", latency_section),
     ("Beside a flood", flood_section),
+    ("Forwarded", forwarded_section),
     ("The store alone", store_section),
     ("The transforms alone", transforms_section),
     ("Growth", growth_section),

@@ -15,7 +15,8 @@ LIMIT = "limit"
 FIRST_LIMIT = "limit as first written"
 PLAIN_LOOP = "one packet a system call"
 
-GROUPS = ("throughput", "small-packets", "latency", "flood", "store", "transforms", "growth")
+GROUPS = ("throughput", "small-packets", "latency", "flood", "forwarded", "store", "transforms",
+          "growth")
 
 
 @dataclass(frozen=True)

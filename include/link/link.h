@@ -25,13 +25,12 @@ struct link_tun {
 enum { LINK_KIND_SIZE = 16 }; /* of "openvswitch", the longest one, there is room to spare */
 
 struct link_state {
-	unsigned ifindex;      /* 0: there is no such interface */
-	char name[IFNAMSIZ];   /* as it is called now */
-	uint32_t mtu;          /* bytes */
-	bool is_up;            /* IFF_UP */
-	bool has_carrier;      /* IFLA_CARRIER */
-	uint32_t gso_max_size; /* bytes, 0: not known */
-	unsigned master;       /* ifindex of the interface that it is enslaved to, 0: none */
+	unsigned ifindex;    /* 0: there is no such interface */
+	char name[IFNAMSIZ]; /* as it is called now */
+	uint32_t mtu;        /* bytes */
+	bool is_up;          /* IFF_UP */
+	bool has_carrier;    /* IFLA_CARRIER */
+	unsigned master;     /* ifindex of the interface that it is enslaved to, 0: none */
 	char master_kind[LINK_KIND_SIZE]; /* "bridge", "bond", "team", "vrf"; empty: not known */
 	struct link_tun tun;
 };
@@ -98,13 +97,6 @@ int link_route_to(const struct ip_address *address, unsigned *ifindex);
 int link_set_mtu(unsigned ifindex, uint32_t mtu);
 int link_set_queue_length(unsigned ifindex, uint32_t packets);
 int link_set_up(unsigned ifindex);
-
-/**
- * Bounds the packets that the kernel hands to an interface for segmentation.
- * @size: bytes with headers, as the kernel counts them
- * Returns 0 or a negative errno.
- */
-int link_set_gso_max_size(unsigned ifindex, uint32_t size);
 
 /**
  * Writes a value to /proc/sys/net/FAMILY/conf/NAME/KEY unless it stands there already.

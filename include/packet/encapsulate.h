@@ -56,11 +56,6 @@ struct tunnel_packet {
 
 _Static_assert(sizeof(struct tunnel_packet) <= 64, "a packet's description fits a cache line");
 
-enum {
-	/* what the kernel begins with: GSO_LEGACY_MAX_SIZE, Linux include/linux/netdevice.h */
-	GSO_MAX_SIZE_UNBOUNDED = 65536,
-};
-
 /**
  * Checks a packet against rules T1 and T7.
  * @bytes: what was read from the tunnel interface; must be writable
@@ -100,13 +95,6 @@ static inline uint32_t outbound_inner_mtu(uint32_t path_mtu)
 {
 	return path_mtu - UDP_HEADER_SIZE;
 }
-
-/**
- * The bound for the kernel's super-packets (gso_max_size) with which each fills one message: at the
- * usual bound of 64 KiB the last segment or two would need a message of their own.
- * @mtu: of the tunnel interface, bytes
- */
-uint32_t outbound_gso_max_size(uint32_t mtu);
 
 /**
  * Appends a packet's segments to a batch.

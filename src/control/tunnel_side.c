@@ -344,35 +344,9 @@ void tunnel_side_follow_mtu(struct tunnel_side *side, uint32_t wan_mtu, uint32_t
 			    name_of(side), mtu, strerror(-error));
 }
 
-/* Super-packets that fill one message, or are smaller if somebody wanted that before. */
-static void follow_gso_size(struct tunnel_side *side, const struct link_state *state,
-			    struct trouble *trouble)
-{
-	uint32_t size = outbound_gso_max_size(state->mtu);
-	int error;
-
-	/* without a header for them the kernel makes none */
-	if (state->mtu == side->gso_mtu || !side->settings.tun->has_vnet_header)
-		return;
-	if (side->gso_mtu == 0)
-		side->former_gso_max_size = state->gso_max_size;
-	if (side->former_gso_max_size > 0 && side->former_gso_max_size < size)
-		size = side->former_gso_max_size;
-	error = link_set_gso_max_size(side->settings.tun->ifindex, size);
-	if (trouble_is_passing(error)) {
-		trouble_note(trouble, "set the gso_max_size of", name_of(side), error);
-		return;
-	}
-	side->gso_mtu = state->mtu;
-	if (error < 0)
-		log_debug("cannot set the gso_max_size of %s: %s; slower, not less", name_of(side),
-			  strerror(-error));
-}
-
 void tunnel_side_follow(struct tunnel_side *side, const struct link_state *state,
 			struct trouble *trouble)
 {
-	follow_gso_size(side, state, trouble);
 	follow_addresses(side, state->is_up, trouble);
 }
 
@@ -386,8 +360,6 @@ void tunnel_side_undo(struct tunnel_side *side)
 		return;
 	if (side->has_added_route)
 		(void)link_remove_route(tun->ifindex, &side->settings.peer_pool);
-	if (side->former_gso_max_size != 0)
-		(void)link_set_gso_max_size(tun->ifindex, side->former_gso_max_size);
 	if (side->has_given_address)
 		(void)link_remove_address(tun->ifindex, &side->settings.address);
 }

@@ -39,8 +39,6 @@ struct tunnel_side {
 	struct ip_prefix pool;         /* where tunnel addresses come from, all zero: nowhere yet */
 	struct own_addresses excluded; /* from that pool */
 	uint32_t wan_mtu;              /* that the MTU follows, 0: none yet */
-	uint32_t gso_mtu;              /* MTU when gso_max_size was set last, 0: never */
-	uint32_t former_gso_max_size;  /* before that, 0: not known */
 	int route_error;               /* why there is no route to --peer-pool, as it was said */
 	bool has_given_address;
 	bool has_added_route;   /* to --peer-pool */

@@ -70,9 +70,6 @@ static int read_link_attribute(const struct nlattr *attribute, void *argument)
 	case IFLA_CARRIER:
 		state->has_carrier = mnl_attr_get_u8(attribute) != 0;
 		break;
-	case IFLA_GSO_MAX_SIZE:
-		state->gso_max_size = mnl_attr_get_u32(attribute);
-		break;
 	case IFLA_MASTER:
 		state->master = mnl_attr_get_u32(attribute);
 		break;
@@ -163,11 +160,6 @@ int link_set_up(unsigned ifindex)
 	link->ifi_flags = IFF_UP;
 	link->ifi_change = IFF_UP;
 	return rtnetlink_talk(request, NULL, NULL);
-}
-
-int link_set_gso_max_size(unsigned ifindex, uint32_t size)
-{
-	return set_attribute(ifindex, IFLA_GSO_MAX_SIZE, size);
 }
 
 int link_set_sysctl(const char *family, const char *name, const char *key, const char *value)

@@ -83,25 +83,6 @@ enum packet_verdict tunnel_packet_parse(uint8_t *bytes, size_t length, bool with
 	return parse_tcp(packet, &vnet);
 }
 
-uint32_t outbound_gso_max_size(uint32_t mtu)
-{
-	enum {
-		KERNELS_OWN_HEADERS = 320, /* MAX_TCP_HEADER, at most */
-		USUAL_TCP_HEADER = 32,     /* with timestamps */
-	};
-	uint32_t payload = mtu - IPV4_HEADER_SIZE;
-	uint32_t segments = UDP_MAX_PAYLOAD / payload;
-	uint32_t size = segments * (payload - USUAL_TCP_HEADER) + KERNELS_OWN_HEADERS;
-
-	/* the kernel takes its headers off and divides by the data in a segment: a little more, so
-	 * that rounding costs no segment, but too little for another one with longer options */
-	size += payload / 32;
-	/* small segments: a full super-packet makes more than one message in any case */
-	if (segments == 0 || segments >= MESSAGE_MAX_SEGMENTS || size > GSO_MAX_SIZE_UNBOUNDED)
-		return GSO_MAX_SIZE_UNBOUNDED;
-	return size;
-}
-
 /* In one go, which takes half as long as field by field: there is nothing between the fields. */
 static bool route_equal(const struct datagram_route *a, const struct datagram_route *b)
 {

@@ -87,6 +87,81 @@ def test_forwarded_to_another_host(
         assert host.counter("TcpInCsumErrors") == 0
 
 
+def attach(laboratory: lab.Laboratory, router: lab.Host, name: str, network: str) -> lab.Host:
+    """A host that reaches the world through the router, as a LAN's or a container does: with its
+    kernel's super-packets, and an MSS that the tunnel can carry."""
+    host = laboratory.host(name)
+    laboratory.link(router, "lan0", host, "eth0")
+    router.address("lan0", f"{network}.1/24")
+    host.address("eth0", f"{network}.2/24")
+    host.route("default", "via", f"{network}.1")
+    router.sysctl("net.ipv4.ip_forward", 1)
+    router.nft("""
+        table inet clamp {
+            chain forward {
+                type filter hook forward priority mangle
+                tcp flags syn tcp option maxseg size set rt mtu
+            }
+        }""")
+    return host
+
+
+def data_a_read(tunnel: lab.Tunnel, near: socket.socket, far: socket.socket, payload: Payload,
+                ) -> float:
+    """Bytes that the program takes from the tunnel interface at once, in a transfer."""
+    before = tunnel.counters()
+    transfer(near, far, payload, 4 * SIZE)
+    after = tunnel.counters()
+    return (after["out_bytes"] - before["out_bytes"]) / (after["out_packets"]
+                                                         - before["out_packets"])
+
+
+def test_a_lan_keeps_its_super_packets(
+    laboratory: lab.Laboratory, tunnelled_pair: Callable[..., TunnelledPair], payload: Payload
+) -> None:
+    """What a router forwards into the tunnel comes in as few packets as what it sends itself."""
+    pair = tunnelled_pair()
+    inside = attach(laboratory, pair.client, "inside", "172.31.0")
+    pair.client.nft("""
+        table ip nat {
+            chain postrouting {
+                type nat hook postrouting priority srcnat
+                oifname tun0 masquerade
+            }
+        }""")
+    near, far = pair.connect()
+    with near, far:
+        own = data_a_read(pair.endpoint, near, far, payload)
+    near, far = connect(inside, pair.server, pair.target)
+    with near, far:
+        forwarded = data_a_read(pair.endpoint, near, far, payload)
+    print(f"{own:.0f} bytes a read of its own, {forwarded:.0f} forwarded")
+    assert forwarded > 0.9 * own
+
+
+def test_a_container_keeps_its_super_packets(
+    laboratory: lab.Laboratory, tunnelled_pair: Callable[..., TunnelledPair], payload: Payload
+) -> None:
+    """The same behind the server, which translates its address."""
+    pair = tunnelled_pair()
+    container = attach(laboratory, pair.server, "container", "172.31.0")
+    near, far = pair.connect()
+    with near, far:
+        own = data_a_read(pair.listener, far, near, payload)
+    pair.server.nft(f"""
+        table ip nat {{
+            chain prerouting {{
+                type nat hook prerouting priority dstnat
+                iifname tun0 ip protocol tcp dnat to {BEHIND}
+            }}
+        }}""")
+    near, far = connect(pair.client, container, pair.target)
+    with near, far:
+        forwarded = data_a_read(pair.listener, far, near, payload)
+    print(f"{own:.0f} bytes a read of its own, {forwarded:.0f} forwarded")
+    assert forwarded > 0.9 * own
+
+
 def test_fwmark(tunnelled_pair: Callable[..., TunnelledPair]) -> None:
     """Every outer packet has the mark, a keepalive too; without the option none has."""
     pair: TunnelledPair = tunnelled_pair(

@@ -833,39 +833,6 @@ static void messages_have_one_route(void **state)
 	}
 }
 
-/* Segments of the largest super-packet that the kernel makes: tcp_tso_autosize(), with what it
- * takes off for its own headers, which differs between configurations. */
-static uint32_t segments_at(uint32_t gso_max_size, uint32_t own_headers, uint32_t data)
-{
-	return (gso_max_size - 1 - own_headers) / data;
-}
-
-static void a_largest_super_packet_is_one_message(void **state)
-{
-	static const uint32_t mtus[] = {1280, 1392, 1400, 1472, 1492, 2000, 4000, 8992, 16000};
-
-	(void)state;
-	assert_int_equal(outbound_gso_max_size(576), GSO_MAX_SIZE_UNBOUNDED);
-	assert_int_equal(outbound_gso_max_size(1043), GSO_MAX_SIZE_UNBOUNDED);
-	assert_int_equal(outbound_gso_max_size(65527), GSO_MAX_SIZE_UNBOUNDED);
-	assert_int_equal(outbound_gso_max_size(65535), GSO_MAX_SIZE_UNBOUNDED);
-	for (size_t i = 0; i < sizeof(mtus) / sizeof(mtus[0]); i++) {
-		uint32_t payload = mtus[i] - IPV4_HEADER_SIZE;
-		uint32_t size = outbound_gso_max_size(mtus[i]);
-
-		assert_in_range(size, 1, GSO_MAX_SIZE_UNBOUNDED);
-		for (uint32_t own = 192; own <= 320; own += 64) {
-			uint32_t most = UDP_MAX_PAYLOAD / payload;
-
-			/* with timestamps, and with MPTCP's options as well */
-			assert_int_equal(segments_at(size, own, payload - 32), most);
-			assert_int_equal(segments_at(size, own, payload - 52), most);
-			/* without any, which is rare, there may be one less */
-			assert_in_range(segments_at(size, own, payload - 20), most - 1, most);
-		}
-	}
-}
-
 static void at_most_64_segments(void **state)
 {
 	struct dice dice = dice_for(__func__);
@@ -1157,7 +1124,6 @@ int main(void)
 		cmocka_unit_test_setup(a_route_on_which_segments_go_singly, start),
 		cmocka_unit_test_setup(a_packet_too_large_for_udp_stands_alone, start),
 		cmocka_unit_test_setup(a_batch_full_of_segments, start),
-		cmocka_unit_test(a_largest_super_packet_is_one_message),
 		cmocka_unit_test_setup(a_batch_full_of_messages, start),
 		cmocka_unit_test_setup(a_full_batch_still_fills_its_last_message, start),
 		cmocka_unit_test_setup(random_packets_come_out_in_order, start),
