@@ -749,6 +749,7 @@ static void whatever_happens_the_count_is_right(void **state)
 	end_workers();
 	assert_queue_is_right(peers.store, MAX_ENTRIES);
 	assert_is_sound(peers.store);
+	peers.store = NULL;
 	peers_close(&peers);
 }
 
