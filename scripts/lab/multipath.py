@@ -1,7 +1,7 @@
 """Multipath TCP on the scene with two WANs: on the WANs themselves, and through a tunnel on each.
 
-What is set up here on router and server, and what is done when a WAN comes back, is what the README
-tells its readers to do.
+What is set up here on router and server, and what is done when a WAN comes back, is what
+doc/router.md tells its readers to do.
 """
 
 from collections.abc import Sequence

@@ -104,7 +104,7 @@ static void tell_foreign_source(struct warnings *warnings)
 
 	log_warning("packets from %s are routed into %s, whose address is %s: they are discarded, "
 		    "for their answers would get lost; route them elsewhere, or masquerade them "
-		    "(nft: oifname \"%s\" masquerade, see README.md)",
+		    "(nft: oifname \"%s\" masquerade, see doc/router.md)",
 		    ip_address_text(&source, source_text), settings->tunnel,
 		    ip_address_text(&own, own_text), settings->tunnel);
 	event_timer_start(warnings->ending->loop, &warnings->foreign.timer, FOREIGN_QUIET_MS,

@@ -37,7 +37,7 @@ LAN_CLIENT = "172.31.0.2"
 
 
 def masquerade(host: lab.Host) -> None:
-    """As README.md has it."""
+    """As doc/router.md has it."""
     host.nft("""
         table inet udp_encap_tun {
             chain into_tunnel {
@@ -48,7 +48,7 @@ def masquerade(host: lab.Host) -> None:
 
 
 def nobody_may_come_in(host: lab.Host) -> None:
-    """The firewall that README.md sets on a router."""
+    """The firewall that doc/router.md sets on a router."""
     host.nft("""
         table inet udp_encap_tun {
             chain from_tunnel {
@@ -222,7 +222,7 @@ def over_the_wan(
 
 
 def keep_on_the_wan(scene: lab.Pair) -> None:
-    """As README.md has it: what has the WAN's address stays there."""
+    """As doc/router.md has it: what has the WAN's address stays there."""
     scene.client.rule("pref", 100, "iif", "lo", "from", scene.client_address,
                       "to", scene.server_address, "lookup", "main")
 
@@ -264,7 +264,7 @@ def test_open_on_the_wan_with_the_rule_before(
 
 
 def test_multipath_joins_through_masquerade(laboratory: lab.Laboratory) -> None:
-    """A proxy that is bound to the LAN's address uses both WANs, with all that README.md sets."""
+    """A proxy that is bound to the LAN's address uses both WANs, with all that doc/router.md sets."""
     scene = lab.multiwan(laboratory)
     tunnels = lab.TunnelledMultipath(scene)
     lan_of(laboratory, scene.router)

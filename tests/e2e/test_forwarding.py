@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +14,7 @@ import lab
 from reference.packets import tcp_checksum_is_right
 from paths import shrink_path
 from streams import Payload, connect, transfer
+from test_documentation import ROUTER_MD, fences
 from tunnels import ENDPOINT_PORT, POOL, SERVER_PORT, TunnelledPair
 from wiretap import Wiretap
 
@@ -67,13 +69,7 @@ def test_forwarded_to_another_host(
     """
     pair: TunnelledPair = tunnelled_pair(options=("--offload", offload))
     behind = host_behind(laboratory, pair.server)
-    pair.server.nft(f"""
-        table ip nat {{
-            chain prerouting {{
-                type nat hook prerouting priority dstnat
-                iifname tun0 ip protocol tcp dnat to {BEHIND}
-            }}
-        }}""")
+    translate(pair.server)
     with Wiretap(behind, "eth0") as tap:
         near, far = connect(pair.client, behind, pair.target)
         with near, far:
@@ -87,33 +83,58 @@ def test_forwarded_to_another_host(
         assert host.counter("TcpInCsumErrors") == 0
 
 
+def clamp(host: lab.Host) -> None:
+    """The rules of doc/router.md with which what is forwarded fits into the tunnel."""
+    fence = next(fence for fence in fences(ROUTER_MD) if "maxseg" in fence)
+    host.nft(fence.partition("'END'\n")[2].partition("\nEND")[0])
+
+
 def attach(laboratory: lab.Laboratory, router: lab.Host, name: str, network: str) -> lab.Host:
-    """A host that reaches the world through the router, as a LAN's or a container does: with its
-    kernel's super-packets, and an MSS that the tunnel can carry."""
+    """A host that reaches the world through the router, as a LAN's or a container does, with its
+    kernel's super-packets."""
     host = laboratory.host(name)
     laboratory.link(router, "lan0", host, "eth0")
     router.address("lan0", f"{network}.1/24")
     host.address("eth0", f"{network}.2/24")
     host.route("default", "via", f"{network}.1")
     router.sysctl("net.ipv4.ip_forward", 1)
+    return host
+
+
+def masquerade(router: lab.Host) -> None:
+    """What a LAN sends through the tunnel leaves with the tunnel's own address."""
     router.nft("""
-        table inet clamp {
-            chain forward {
-                type filter hook forward priority mangle
-                tcp flags syn tcp option maxseg size set rt mtu
+        table ip nat {
+            chain postrouting {
+                type nat hook postrouting priority srcnat
+                oifname tun0 masquerade
             }
         }""")
-    return host
+
+
+def translate(server: lab.Host) -> None:
+    """Who connects to the server through the tunnel reaches the host behind it."""
+    server.nft(f"""
+        table ip nat {{
+            chain prerouting {{
+                type nat hook prerouting priority dstnat
+                iifname tun0 ip protocol tcp dnat to {BEHIND}
+            }}
+        }}""")
 
 
 def data_a_read(tunnel: lab.Tunnel, near: socket.socket, far: socket.socket, payload: Payload,
                 ) -> float:
-    """Bytes that the program takes from the tunnel interface at once, in a transfer."""
-    before = tunnel.counters()
-    transfer(near, far, payload, 4 * SIZE)
-    after = tunnel.counters()
-    return (after["out_bytes"] - before["out_bytes"]) / (after["out_packets"]
-                                                         - before["out_packets"])
+    """Bytes that the program takes from the tunnel interface at once, in the best of some
+    transfers: in a slow one TCP makes smaller packets."""
+    def one_transfer() -> float:
+        before = tunnel.counters()
+        transfer(near, far, payload, 4 * SIZE)
+        after = tunnel.counters()
+        return (after["out_bytes"] - before["out_bytes"]) / (after["out_packets"]
+                                                             - before["out_packets"])
+
+    return max(one_transfer() for _ in range(4))
 
 
 def test_a_lan_keeps_its_super_packets(
@@ -122,13 +143,8 @@ def test_a_lan_keeps_its_super_packets(
     """What a router forwards into the tunnel comes in as few packets as what it sends itself."""
     pair = tunnelled_pair()
     inside = attach(laboratory, pair.client, "inside", "172.31.0")
-    pair.client.nft("""
-        table ip nat {
-            chain postrouting {
-                type nat hook postrouting priority srcnat
-                oifname tun0 masquerade
-            }
-        }""")
+    clamp(pair.client)
+    masquerade(pair.client)
     near, far = pair.connect()
     with near, far:
         own = data_a_read(pair.endpoint, near, far, payload)
@@ -145,21 +161,40 @@ def test_a_container_keeps_its_super_packets(
     """The same behind the server, which translates its address."""
     pair = tunnelled_pair()
     container = attach(laboratory, pair.server, "container", "172.31.0")
+    clamp(pair.server)
     near, far = pair.connect()
     with near, far:
         own = data_a_read(pair.listener, far, near, payload)
-    pair.server.nft(f"""
-        table ip nat {{
-            chain prerouting {{
-                type nat hook prerouting priority dstnat
-                iifname tun0 ip protocol tcp dnat to {BEHIND}
-            }}
-        }}""")
+    translate(pair.server)
     near, far = connect(pair.client, container, pair.target)
     with near, far:
         forwarded = data_a_read(pair.listener, far, near, payload)
     print(f"{own:.0f} bytes a read of its own, {forwarded:.0f} forwarded")
     assert forwarded > 0.9 * own
+
+
+def test_a_clamp_lets_those_pass_that_send_without_df(
+    laboratory: lab.Laboratory, tunnelled_pair: Callable[..., TunnelledPair], payload: Payload
+) -> None:
+    """Between a LAN and a container: what is cut on its way into the tunnel is lost, as
+    doc/router.md says."""
+    pair = tunnelled_pair()
+    inside = attach(laboratory, pair.client, "inside", "172.31.1")
+    masquerade(pair.client)
+    container = attach(laboratory, pair.server, "container", "172.31.0")
+    container.sysctl("net.ipv4.ip_no_pmtu_disc", 1)
+    translate(pair.server)
+    near, far = connect(inside, container, pair.target)
+    with near, far:
+        far.sendall(bytes(SIZE // 256))
+        lab.wait_until(lambda: pair.listener.counters()["discard_out_fragment"] > 0)
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    clamp(pair.server)
+    lost = pair.listener.counters()["discard_out_fragment"]
+    near, far = connect(inside, container, pair.target)
+    with near, far:
+        transfer(far, near, payload, SIZE)
+    assert pair.listener.counters()["discard_out_fragment"] == lost
 
 
 def test_fwmark(tunnelled_pair: Callable[..., TunnelledPair]) -> None:

@@ -68,7 +68,7 @@ def test_narrower_scope_takes_nothing_over(
 
 def test_narrower_scope_on_a_router(tunnelled_pair: Callable[..., TunnelledPair]) -> None:
     """Open connections go on. The kernel would open further ones from that address, which is why
-    README.md names the source in the tunnel's route."""
+    doc/router.md names the source in the tunnel's route."""
     pair: TunnelledPair = tunnelled_pair()
     near, far = pair.connect()
     with near, far:

@@ -1,4 +1,5 @@
-"""The end of the session in which the program was started: README.md's commands survive it."""
+"""What the documents have a person type into a shell, and the end of the session in which that was:
+doc/router.md's commands survive it."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,16 +17,16 @@ import pytest
 
 import lab
 from streams import connect, round_trip
-from test_documentation import FENCES
+from test_documentation import README_MD, ROUTER_MD, fences
 from tunnels import route_tcp_into_tunnel
 
 SERVER = "198.51.100.1"
 ROUTER = "198.51.100.2"
 
 
-def readme_commands(room: str) -> str:
-    """What a step of README.md has a person type, from the first interface on."""
-    fence = next(fence for fence in FENCES if f"# on the {room}\n" in fence
+def router_commands(room: str) -> str:
+    """What a step of doc/router.md has a person type, from the first interface on."""
+    fence = next(fence for fence in fences(ROUTER_MD) if f"# on the {room}\n" in fence
                  and re.search(r"^ *(\w+ )?udp-encap-tun --interface", fence, re.MULTILINE))
     return fence.rpartition("END\n")[2]
 
@@ -58,8 +60,18 @@ def shells() -> Iterator[Callable[..., int]]:
         popen.wait()
 
 
+def pids_of(host: lab.Host, name: str) -> list[int]:
+    """Of the programs with this name on a host."""
+    found = []
+    for pid in map(int, host.ip("netns", "pids", host.netns).split()):
+        with suppress(FileNotFoundError):
+            if Path(f"/proc/{pid}/comm").read_text().strip() == name:
+                found.append(pid)
+    return found
+
+
 class Site:
-    """README.md's server and router, with their first WAN plugged in, each set up from a shell."""
+    """doc/router.md's server and router, with their first WAN plugged in, each set up from a shell."""
 
     def __init__(self, laboratory: lab.Laboratory, program: Path, shells: Callable[..., int],
                  change: Callable[[str], str]) -> None:
@@ -71,7 +83,7 @@ class Site:
         laboratory.link(self.router, "wan1", self.server, "eth1")
         self.server.address("eth0", f"{SERVER}/24")
         self.router.address("wan0", f"{ROUTER}/24")
-        self.terminals = [shells(host, change(readme_commands(host.name)), self.directory)
+        self.terminals = [shells(host, change(router_commands(host.name)), self.directory)
                           for host in (self.server, self.router)]
         self.logs = [self.directory / f"udp-encap-tun{wan}.log" for wan in ("", "-wan0", "-wan1")]
         for log in self.logs:
@@ -84,24 +96,58 @@ class Site:
         for terminal in self.terminals:
             os.close(terminal)
         for host in (self.server, self.router):
-            lab.wait_until(lambda: not self.pids(host, "bash"), what="the shell lives on")
-
-    def pids(self, host: lab.Host, name: str) -> list[int]:
-        """Of the programs with this name on a host."""
-        pids = host.ip("netns", "pids", host.netns).split()
-        found = []
-        for pid in map(int, pids):
-            with suppress(FileNotFoundError):
-                if Path(f"/proc/{pid}/comm").read_text().strip() == name:
-                    found.append(pid)
-        return found
+            lab.wait_until(lambda: not pids_of(host, "bash"), what="the shell lives on")
 
     def programs(self) -> list[int]:
         return [pid for host in (self.server, self.router)
-                for pid in self.pids(host, "udp-encap-tun")]
+                for pid in pids_of(host, "udp-encap-tun")]
 
 
-def test_readme_survives_the_session(
+def test_first_setup_of_readme(
+    laboratory: lab.Laboratory, program: Path, shells: Callable[..., int]
+) -> None:
+    """With iperf3: its connection and the next one come out of the tunnel, those before stay."""
+    directory = laboratory.new_file("root")
+    directory.mkdir()
+    (directory / "udp-encap-tun").symlink_to(program.resolve())
+    server, client = laboratory.host("server"), laboratory.host("client")
+    laboratory.link(client, "wan0", server, "eth0")
+    server.address("eth0", f"{SERVER}/24")
+    client.address("wan0", "192.0.2.7/24")
+    server.route("default", "dev", "eth0")
+    client.route("default", "dev", "wan0")
+    before = connect(client, server, SERVER)
+    server_commands, client_commands = (
+        next(fence for fence in fences(README_MD) if fence.startswith(f"# on the {name}\n"))
+        for name in ("server", "client"))
+    shells(server, server_commands, directory)
+    log = directory / "udp-encap-tun.log"
+    lab.wait_until(lambda: log.exists() and "ready:" in log.read_text())
+    log.unlink()
+    terminal = shells(client, client_commands + "echo it is $((6 * 7))\n", directory)
+    said = ""
+    while "it is 42" not in said:
+        assert select.select([terminal], [], [], 20)[0], f"nothing more is said after {said}"
+        said += os.read(terminal, 4096).decode()
+    assert re.search(r"Mbits/sec +receiver|Gbits/sec +receiver", said), said
+    with server.inside():
+        listener = socket.create_server(("", 22))
+    with listener, client.inside():
+        near = socket.create_connection((SERVER, 22), timeout=10)
+        far, (address, _) = listener.accept()
+    with near, far:
+        assert address.startswith("10.80.")
+        round_trip(near, far)
+    near, far = before
+    with near, far:
+        round_trip(near, far)
+    for host in (server, client):
+        for name in ("iperf3", "udp-encap-tun"):
+            for pid in pids_of(host, name):
+                os.kill(pid, signal.SIGTERM)
+
+
+def test_router_survives_the_session(
     laboratory: lab.Laboratory, program: Path, shells: Callable[..., int]
 ) -> None:
     """A connection that was there goes on, a new one can be made; the end is clean."""

@@ -1,4 +1,4 @@
-"""README.md's rules for what comes out of the tunnel: what was asked for passes, and nothing else
+"""doc/router.md's rules for what comes out of the tunnel: what was asked for passes, and nothing else
 reaches TCP, which would answer whoever was forged."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datagrams import BarePeer, a_segment, wait_until_accounted
 from paths import shrink_path
 from reference.packets import ACK, FIN, PSH, RST, SYN, Tcp
 from streams import Payload, round_trip, transfer
-from test_documentation import FENCES
+from test_documentation import ROUTER_MD, fences
 from tunnels import ENDPOINT_PORT, SERVER_PORT, TunnelledPair, start_endpoint, start_server
 
 LISTED, UNLISTED = 5201, 5202
@@ -25,8 +25,8 @@ STRAYS = (SYN | ACK, ACK, PSH | ACK, FIN | ACK, FIN, SYN | FIN, 0, RST)
 
 
 def apply_firewall(host: lab.Host, room: str) -> None:
-    """The rules that README.md has a person type on the server or the router."""
-    rules = [found[1] for fence in FENCES if fence.startswith(f"# on the {room}\n")
+    """The rules that doc/router.md has a person type on the server or the router."""
+    rules = [found[1] for fence in fences(ROUTER_MD) if fence.startswith(f"# on the {room}\n")
              and (found := re.search(r"^nft -f - <<'END'\n(.*? from_tunnel .*?)^END\n", fence,
                                      re.MULTILINE | re.DOTALL))]
     assert len(rules) == 1
