@@ -20,6 +20,12 @@ void log_set_level(enum log_level level);
 /** Sets where lines go from now on; NULL: to standard error as it is. Main thread. */
 void log_set_output(struct output *output);
 
+/**
+ * Has each line from now on begin with the time, as RFC 3339 writes it, in UTC: for whoever keeps
+ * lines without noting when they came. Until then they have none. Before the workers start.
+ */
+void log_show_time(bool is_shown);
+
 /** The name of a level ("warning"). */
 const char *log_level_name(enum log_level level);
 

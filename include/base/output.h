@@ -24,7 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { OUTPUT_ROOM = 65536 }; /* bytes that wait at most: some 700 lines */
+enum { OUTPUT_ROOM = 65536 }; /* bytes that wait at most: some 600 lines */
 
 /** How a descriptor is written to without waiting. */
 enum output_kind {
@@ -51,6 +51,9 @@ void output_open(struct output *output, int fd);
 
 /** Whether two descriptors lead to the same file, pipe, terminal or socket. */
 bool output_is_same(int a, int b);
+
+/** Whether a descriptor is the stream to the journal that systemd names in $JOURNAL_STREAM. */
+bool output_is_journal(int fd);
 
 /** Has `begins_to_wait` called when something has to wait that could not be written. */
 void output_register(struct output *output, void (*begins_to_wait)(void *state), void *state);

@@ -4,6 +4,11 @@
  * Theory of operation. The log goes to standard error, the counters to standard output, each
  * through an output that does not wait (base/output.h); where both are the same, through one, so
  * that their order stays. When something has to wait for room, the loop tells when there is some.
+ *
+ * The log's lines begin with the time, unless they go to the journal, which notes it itself. A pipe
+ * gets it too: whether a file behind tee or a syslog reads there cannot be told, and a time that
+ * stands there twice harms nobody, while one that is missing cannot be found again.
+ *
  * Whoever closed these descriptors before the start finds /dev/null there, so that no socket gets
  * their numbers and the log's lines.
  */

@@ -14,11 +14,11 @@ from .laboratory import CommandFailed, Host, Interrupted, Laboratory
 from .multipath import TunnelledMultipath, multipath
 from .process import Process
 from .scenes import MultiWan, Nated, Pair, PairRouted, multiwan, nated, pair, pair_routed
-from .tunnel import BUILT_HERE, Tunnel
+from .tunnel import BUILT_HERE, LOG_TIME, Tunnel
 from .waiting import wait_until
 
 __all__ = [
     "BUILT_HERE", "CommandFailed", "FLOODS", "Flood", "HostileSender", "Host", "Interrupted",
-    "Laboratory", "MultiWan", "Nated", "Pair", "PairRouted", "Process", "Scan", "Tunnel",
-    "TunnelledMultipath", "multipath", "multiwan", "nated", "pair", "pair_routed", "wait_until",
+    "LOG_TIME", "Laboratory", "MultiWan", "Nated", "Pair", "PairRouted", "Process", "Scan",
+    "Tunnel", "TunnelledMultipath", "multipath", "multiwan", "nated", "pair", "pair_routed", "wait_until",
 ]

@@ -9,6 +9,9 @@ from .laboratory import Host
 from .process import Process
 from .waiting import wait_until
 
+# what its lines begin with where the journal does not take them; a regular expression
+LOG_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+
 BUILT_HERE = Path(__file__).resolve().parents[2] / "build" / "udp-encap-tun"
 
 

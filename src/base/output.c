@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -51,6 +52,20 @@ bool output_is_same(int a, int b)
 
 	return fstat(a, &of_a) == 0 && fstat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev &&
 	       of_a.st_ino == of_b.st_ino;
+}
+
+/* Device and inode of the stream: one that was put elsewhere since leaves the variable behind. */
+bool output_is_journal(int fd)
+{
+	const char *named = getenv("JOURNAL_STREAM");
+	struct stat status;
+	char own[48];
+
+	if (named == NULL || fstat(fd, &status) < 0)
+		return false;
+	snprintf(own, sizeof(own), "%llu:%llu", (unsigned long long)status.st_dev,
+		 (unsigned long long)status.st_ino);
+	return strcmp(named, own) == 0;
 }
 
 void output_register(struct output *output, void (*begins_to_wait)(void *state), void *state)

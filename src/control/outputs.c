@@ -28,6 +28,7 @@ void outputs_open(struct outputs *outputs)
 	if (!outputs->are_same)
 		output_open(&outputs->records.output, STDOUT_FILENO);
 	log_set_output(&outputs->log.output);
+	log_show_time(!output_is_journal(STDERR_FILENO));
 }
 
 struct output *outputs_records(struct outputs *outputs)

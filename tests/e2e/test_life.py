@@ -92,7 +92,7 @@ def test_log_level(laboratory: lab.Laboratory, program: Path, level: str) -> Non
     assert tunnel.stop() == 0
     assert "discard_in_refused 1\n" in tunnel.output()
     lines = tunnel.errors().splitlines()
-    found = [re.fullmatch(r"udp-encap-tun: (\w+): .+", line) for line in lines]
+    found = [re.fullmatch(rf"{lab.LOG_TIME} udp-encap-tun: (\w+): .+", line) for line in lines]
     assert all(found), lines
     assert {match[1] for match in found if match} <= set(allowed)
     assert ("warning" in tunnel.errors()) == ("warning" in allowed)

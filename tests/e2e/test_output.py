@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -101,11 +103,75 @@ def test_late_reader(laboratory: lab.Laboratory, program: Path) -> None:
         ends_at_once(process)
         text += process.stdout.read()
     lines = text.decode().splitlines()
-    assert all(re.fullmatch(r"udp-encap-tun: \w+: .+|counters:|\w+ \d+|", line) for line in lines)
-    assert lines[0].startswith("udp-encap-tun: info: tunnel addresses come from")
+    assert all(re.fullmatch(rf"{lab.LOG_TIME} udp-encap-tun: \w+: .+|counters:|\w+ \d+|", line)
+               for line in lines)
+    assert "udp-encap-tun: info: tunnel addresses come from" in lines[0]
     lost = re.search(r"(\d+) lines of output are lost", text.decode())
     counted = re.findall(r"^log_lines_lost (\d+)$", text.decode(), re.MULTILINE)
     assert lost and 0 < int(lost[1]) <= int(counted[-1])
+
+
+Streams = tuple[int, int, dict[str, str]]  # the program's end, the reader's, its environment
+
+
+def a_pipe() -> Streams:
+    reader, writer = os.pipe()
+    return writer, reader, {}
+
+
+def a_terminal() -> Streams:
+    master, terminal = pty.openpty()
+    return terminal, master, {}
+
+
+def a_stream_to_the_journal() -> Streams:
+    """As systemd gives it to a service."""
+    ours, theirs = (end.detach() for end in socket.socketpair())
+    status = os.fstat(theirs)
+    return theirs, ours, {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+
+
+def a_pipe_of_a_service() -> Streams:
+    """The environment names the journal still, and the output goes elsewhere."""
+    theirs, ours, env = a_stream_to_the_journal()
+    os.close(theirs)
+    os.close(ours)
+    return *a_pipe()[:2], env
+
+
+@pytest.mark.parametrize("make, has_time", [
+    (a_pipe, True), (a_terminal, True), (a_pipe_of_a_service, True),
+    (a_stream_to_the_journal, False),
+])
+def test_time_of_lines(
+    laboratory: lab.Laboratory, program: Path, make: Callable[[], Streams], has_time: bool
+) -> None:
+    """Every line has the time, but for the journal, which has it anyway."""
+    scene = lab.pair(laboratory)
+    theirs, ours, env = make()
+    start = time.time()
+    command = scene.server.command([program, *ARGUMENTS])
+    with running(command, stdout=subprocess.DEVNULL, stderr=theirs,
+                 env={**os.environ, **env}) as process, os.fdopen(ours, "rb", 0) as reader:
+        os.close(theirs)
+        text = b""
+        while b"ready: " not in text:
+            assert select.select([reader], [], [], 5)[0], text
+            text += reader.read(1 << 16)
+        ends_at_once(process)
+    before, _, line = text.decode().splitlines()[-1].partition("udp-encap-tun: info: ready: ")
+    assert line
+    assert bool(before) == has_time
+    if has_time:
+        told = datetime.datetime.strptime(before, "%Y-%m-%dT%H:%M:%SZ ")
+        assert int(start) <= told.replace(tzinfo=datetime.timezone.utc).timestamp() <= time.time()
+
+
+def test_wrong_usage_has_no_time(program: Path) -> None:
+    """It is for who stands before the terminal; nothing has begun yet."""
+    done = subprocess.run([program, "--listen-port", "x"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("udp-encap-tun: error: ")
 
 
 def test_slow_reader_gets_the_last_words(laboratory: lab.Laboratory, program: Path) -> None:

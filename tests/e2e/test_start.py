@@ -3,6 +3,7 @@ must not fail: two programs side by side."""
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,7 @@ def assert_refused(host: lab.Host, program: Path, *arguments: object, says: str)
     assert done.returncode == 1, done
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1 and done.stderr.endswith("\n"), done.stderr
-    assert done.stderr.startswith("udp-encap-tun: error: "), done.stderr
+    assert re.match(rf"{lab.LOG_TIME} udp-encap-tun: error: ", done.stderr), done.stderr
     assert says in done.stderr
 
 

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -53,6 +54,30 @@ static void records_are_exempt(void **state)
 	assert_string_equal(written.errors, "udp-encap-tun: info: peer 203.0.113.7:12345 came\n");
 }
 
+/* RFC 3339, in UTC, the seconds of the moment in which the line is made. */
+static void the_time_in_front(void **state)
+{
+	time_t before, after;
+	struct tm utc = {0};
+	const char *rest;
+
+	(void)state;
+	log_set_level(LOG_LEVEL_INFO);
+	log_show_time(true);
+	capture_begin(&written);
+	before = time(NULL);
+	log_warning("careful");
+	after = time(NULL);
+	log_record("peer came");
+	capture_end(&written);
+	log_show_time(false);
+	rest = strptime(written.errors, "%Y-%m-%dT%H:%M:%SZ ", &utc);
+	assert_non_null(rest);
+	assert_in_range(timegm(&utc), before, after);
+	assert_memory_equal(rest, "udp-encap-tun: warning: careful\n2", 33);
+	assert_int_equal(count_lines(written.errors), 2);
+}
+
 static void a_long_text_is_still_one_line(void **state)
 {
 	static char text[4000];
@@ -61,7 +86,9 @@ static void a_long_text_is_still_one_line(void **state)
 	memset(text, 'x', sizeof(text) - 1);
 	log_set_level(LOG_LEVEL_INFO);
 	capture_begin(&written);
+	log_show_time(true);
 	log_info("%s", text);
+	log_show_time(false);
 	capture_end(&written);
 	assert_int_equal(count_lines(written.errors), 1);
 }
@@ -81,6 +108,7 @@ int main(void)
 		cmocka_unit_test(one_line_with_its_level),
 		cmocka_unit_test(nothing_below_the_threshold),
 		cmocka_unit_test(records_are_exempt),
+		cmocka_unit_test(the_time_in_front),
 		cmocka_unit_test(a_long_text_is_still_one_line),
 		cmocka_unit_test(names_of_levels),
 	};

@@ -12,9 +12,11 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -310,6 +312,40 @@ static void which_descriptors_are_the_same(void **state)
 	close_pipe();
 }
 
+static void name_stream(unsigned long long device, unsigned long long inode, const char *more)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%llu:%llu%s", device, inode, more);
+	assert_int_equal(setenv("JOURNAL_STREAM", text, 1), 0);
+}
+
+static void which_stream_is_the_journals(void **state)
+{
+	struct stat status;
+
+	(void)state;
+	assert_int_equal(unsetenv("JOURNAL_STREAM"), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	assert_int_equal(fstat(ends[1], &status), 0);
+	assert_false(output_is_journal(ends[1]));
+	name_stream(status.st_dev, status.st_ino, "");
+	assert_true(output_is_journal(ends[1]));
+	assert_false(output_is_journal(ends[0]));
+	name_stream(status.st_dev + 1, status.st_ino, "");
+	assert_false(output_is_journal(ends[1]));
+	name_stream(status.st_dev, status.st_ino, "0");
+	assert_false(output_is_journal(ends[1]));
+	name_stream(status.st_dev, status.st_ino, "x");
+	assert_false(output_is_journal(ends[1]));
+	assert_int_equal(setenv("JOURNAL_STREAM", "journal", 1), 0);
+	assert_false(output_is_journal(ends[1]));
+	close_pipe();
+	name_stream(status.st_dev, status.st_ino, "");
+	assert_false(output_is_journal(ends[1]));
+	assert_int_equal(unsetenv("JOURNAL_STREAM"), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -325,6 +361,7 @@ int main(void)
 		cmocka_unit_test(the_end_does_not_wait_for_ever),
 		cmocka_unit_test(last_words_are_waited_for),
 		cmocka_unit_test(which_descriptors_are_the_same),
+		cmocka_unit_test(which_stream_is_the_journals),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
