@@ -6,6 +6,12 @@
  * then, so a port that another process holds is an error instead of being shared unnoticed; the
  * others join it. The kernel's reuseport hash keeps a peer's datagrams on one socket. Datagrams
  * carry DF; IP_RECVERR stays off, for with it one dead peer makes sends to healthy ones fail.
+ *
+ * Receive buffers are as large as an interruption of a worker asks for, as long as all together
+ * take no more than a part of what the kernel lets all UDP sockets of the machine hold
+ * (net.ipv4.udp_mem): what else there is needs some too, and on a router with little memory a flood
+ * would otherwise take it from everything. The kernel shows that bound in its first network
+ * namespace only; in another one the buffers are as they should be.
  */
 #ifndef UDP_ENCAP_TUN_UDP_SOCKET_H
 #define UDP_ENCAP_TUN_UDP_SOCKET_H
@@ -48,11 +54,23 @@ bool udp_sockets_open(const struct udp_socket_settings *settings, int *sockets, 
 /** What the system grants of a socket's buffers, bytes as they were asked for. */
 struct udp_socket_buffers {
 	int receive, receive_wanted;
+	int receive_wished; /* where memory does not matter: as much as wanted, or more */
 	int send, send_wanted;
 };
 
-/** Reads what a socket's buffers are. Any thread. */
-struct udp_socket_buffers udp_socket_buffers_of(int fd);
+/**
+ * Reads what a socket's buffers are. Main thread.
+ * @count: of the sockets that were opened together
+ */
+struct udp_socket_buffers udp_socket_buffers_of(int fd, size_t count);
+
+/**
+ * What each of several sockets may ask for as its receive buffer, bytes; the kernel doubles it.
+ * @udp_mem: what /proc/sys/net/ipv4/udp_mem says, "": nothing
+ * @page_size: of the kernel, bytes
+ * @count: of the sockets, more than 0
+ */
+int udp_socket_receive_share(const char *udp_mem, size_t page_size, size_t count);
 
 /** The ifindex of the device that a socket is bound to, 0: of none. Any thread. */
 unsigned udp_socket_ifindex(int fd);

@@ -212,8 +212,8 @@ static bool set_up(struct program *program, size_t threads)
 		tun_interface_drain(&program->tun);
 	if (!create_workers(program, sockets))
 		return false;
-	buffers = udp_socket_buffers_of(sockets[0]); /* the others are like it */
-	message_socket_buffers(&buffers);
+	buffers = udp_socket_buffers_of(sockets[0], threads); /* the others are like it */
+	message_socket_buffers(&buffers, threads);
 	control.worker_count = program->worker_count;
 	control.sockets = sockets;
 	return control_set_up(program->control, &control);

@@ -36,8 +36,13 @@ static void report_cap(int granted, int wanted, const char *what, const char *li
 		what, granted, wanted, limit, wanted);
 }
 
-void message_socket_buffers(const struct udp_socket_buffers *buffers)
+void message_socket_buffers(const struct udp_socket_buffers *buffers, size_t sockets)
 {
+	if (buffers->receive_wanted < buffers->receive_wished)
+		log_info("%zu UDP %s of %d bytes, not %d: they take an eighth of what "
+			 "net.ipv4.udp_mem allows in all, no more",
+			 sockets, sockets == 1 ? "receive buffer" : "receive buffers",
+			 buffers->receive_wanted, buffers->receive_wished);
 	report_cap(buffers->receive, buffers->receive_wanted, "receive", "net.core.rmem_max");
 	report_cap(buffers->send, buffers->send_wanted, "send", "net.core.wmem_max");
 }

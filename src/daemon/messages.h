@@ -10,8 +10,8 @@
 void message_socket_failure(const struct udp_socket_settings *settings,
 			    const struct udp_socket_failure *failure);
 
-/** Says what the system does not grant of a socket's buffers. */
-void message_socket_buffers(const struct udp_socket_buffers *buffers);
+/** Says what the machine's memory and the system do not grant of the sockets' buffers. */
+void message_socket_buffers(const struct udp_socket_buffers *buffers, size_t sockets);
 
 /** Says why the tunnel interface cannot be used. */
 void message_tun_failure(const char *name, const struct tun_failure *failure);

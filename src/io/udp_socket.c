@@ -4,7 +4,9 @@
 #include "base/socket_address.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/udp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,7 +20,48 @@ enum {
 	SEND_BUFFER_SIZE = 128 * 1024,
 	/* What may arrive while a worker is held up; the kernel doubles it as well. */
 	RECEIVE_BUFFER_SIZE = 8 * 1024 * 1024,
+	/* One part in so many of what all UDP sockets of the machine may hold. */
+	MACHINE_PART = 8,
+	KERNEL_FACTOR = 2, /* by which the kernel multiplies what is asked for */
 };
+
+/* The third number is the bound, in pages (udp(7)). Returns false when there are not so many. */
+static bool read_bound(const char *udp_mem, unsigned long long *pages)
+{
+	for (int i = 0; i < 3; i++) {
+		char *end;
+
+		*pages = strtoull(udp_mem, &end, 10);
+		if (end == udp_mem)
+			return false;
+		udp_mem = end;
+	}
+	return true;
+}
+
+int udp_socket_receive_share(const char *udp_mem, size_t page_size, size_t count)
+{
+	unsigned long long pages;
+	uint64_t share;
+
+	if (!read_bound(udp_mem, &pages) || pages > UINT64_MAX / page_size)
+		return RECEIVE_BUFFER_SIZE;
+	share = pages * page_size / MACHINE_PART / KERNEL_FACTOR / count;
+	return share < RECEIVE_BUFFER_SIZE ? (int)share : RECEIVE_BUFFER_SIZE;
+}
+
+static int receive_buffer_of_each(size_t count)
+{
+	char udp_mem[128] = "";
+	int fd = open("/proc/sys/net/ipv4/udp_mem", O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		if (read(fd, udp_mem, sizeof(udp_mem) - 1) < 0)
+			udp_mem[0] = '\0';
+		close(fd);
+	}
+	return udp_socket_receive_share(udp_mem, (size_t)sysconf(_SC_PAGESIZE), count);
+}
 
 static int set_option(int fd, int level, int name, int value)
 {
@@ -38,14 +81,18 @@ static int granted_buffer(int fd, int name, int wanted)
 	int granted;
 	socklen_t size = sizeof(granted);
 
-	return getsockopt(fd, SOL_SOCKET, name, &granted, &size) < 0 ? wanted : granted / 2;
+	return getsockopt(fd, SOL_SOCKET, name, &granted, &size) < 0 ? wanted
+								     : granted / KERNEL_FACTOR;
 }
 
-struct udp_socket_buffers udp_socket_buffers_of(int fd)
+struct udp_socket_buffers udp_socket_buffers_of(int fd, size_t count)
 {
+	int receive_wanted = receive_buffer_of_each(count);
+
 	return (struct udp_socket_buffers){
-		.receive = granted_buffer(fd, SO_RCVBUF, RECEIVE_BUFFER_SIZE),
-		.receive_wanted = RECEIVE_BUFFER_SIZE,
+		.receive = granted_buffer(fd, SO_RCVBUF, receive_wanted),
+		.receive_wanted = receive_wanted,
+		.receive_wished = RECEIVE_BUFFER_SIZE,
 		.send = granted_buffer(fd, SO_SNDBUF, SEND_BUFFER_SIZE),
 		.send_wanted = SEND_BUFFER_SIZE,
 	};
@@ -88,7 +135,7 @@ static int bind_to_port(int fd, uint16_t port, enum port_claim claim)
 	return 0;
 }
 
-static int set_options(int fd, bool gro)
+static int set_options(int fd, bool gro, int receive_buffer)
 {
 	static const int wanted[] = {IP_RECVTOS, IP_PKTINFO};
 	int error = set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO);
@@ -96,15 +143,16 @@ static int set_options(int fd, bool gro)
 	for (size_t i = 0; error == 0 && i < sizeof(wanted) / sizeof(wanted[0]); i++)
 		error = set_option(fd, IPPROTO_IP, wanted[i], 1);
 	set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, SEND_BUFFER_SIZE);
-	set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_BUFFER_SIZE);
+	set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, receive_buffer);
 	/* a kernel without it delivers every datagram by itself: slower, not less */
 	if (gro)
 		(void)set_option(fd, IPPROTO_UDP, UDP_GRO, 1);
 	return error;
 }
 
-static int open_socket(const struct udp_socket_settings *settings, uint16_t port,
-		       enum port_claim claim, struct udp_socket_failure *failure)
+/* What differs between sockets that are opened together is the port. */
+static int open_socket(const struct udp_socket_settings *settings, int receive_buffer,
+		       uint16_t port, enum port_claim claim, struct udp_socket_failure *failure)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP);
 	int error;
@@ -116,7 +164,7 @@ static int open_socket(const struct udp_socket_settings *settings, uint16_t port
 		return -1;
 	}
 	failure->step = UDP_SOCKET_GETS_OPTIONS;
-	error = set_options(fd, settings->gro);
+	error = set_options(fd, settings->gro, receive_buffer);
 	if (error == 0) {
 		failure->step = UDP_SOCKET_GETS_DEVICE;
 		error = udp_socket_bind_to_device(fd, settings->device, settings->fwmark);
@@ -135,6 +183,8 @@ static int open_socket(const struct udp_socket_settings *settings, uint16_t port
 bool udp_sockets_open(const struct udp_socket_settings *settings, int *sockets, size_t count,
 		      struct udp_socket_failure *failure)
 {
+	int receive_buffer = receive_buffer_of_each(count);
+
 	for (size_t i = 0; i < count; i++) {
 		uint16_t port = settings->port;
 		enum port_claim claim = i == 0 ? PORT_FIRST_OF_GROUP : PORT_JOINS_GROUP;
@@ -143,7 +193,7 @@ bool udp_sockets_open(const struct udp_socket_settings *settings, int *sockets, 
 			port = (uint16_t)(port + i);
 			claim = PORT_ALONE;
 		}
-		sockets[i] = open_socket(settings, port, claim, failure);
+		sockets[i] = open_socket(settings, receive_buffer, port, claim, failure);
 		if (sockets[i] >= 0)
 			continue;
 		while (i-- > 0)

@@ -3,6 +3,7 @@ must not fail: two programs side by side."""
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Callable
@@ -136,6 +137,47 @@ def test_buffers_that_the_system_limits(
     assert len(lines) == (largest < 8 << 20), tunnel.errors()
     assert all(str(largest) in line and "net.core.rmem_max" in line for line in lines)
     assert tunnel.stop() == 0
+
+
+def receive_buffers(host: lab.Host, port: int) -> list[int]:
+    """Bytes that the kernel lets wait in each UDP socket at this port."""
+    lines = host.run("ss", "-uanmHO", f"sport = :{port}").stdout.splitlines()
+    return [int(re.search(r"skmem:\(r\d+,rb(\d+),", line)[1]) for line in lines]
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_buffers_follow_the_machine(
+    laboratory: lab.Laboratory, start_tunnel: Callable[..., lab.Tunnel], threads: int
+) -> None:
+    """On a router of 128 MB they take an eighth of what UDP may have, also on a device that comes
+    later; where that cannot be read, and on a large machine, what is good for a burst."""
+    scene = lab.pair(laboratory)
+    udp_mem = laboratory.new_file("udp-mem")
+    wish, pages, eighth = 2 * (8 << 20), 5280, 5280 * os.sysconf("SC_PAGE_SIZE") // 8
+    port = SERVER_PORT
+
+    def start() -> lab.Tunnel:
+        return start_server(start_tunnel, scene.server, options=("--threads", threads),
+                            interpose=("udp_mem",), env={"UDP_MEM": udp_mem})
+
+    def assert_an_eighth() -> None:
+        granted = receive_buffers(scene.server, port)
+        assert len(granted) == threads
+        assert 0.9 * eighth < sum(granted) <= eighth, granted
+
+    tunnel = start()  # without the file
+    assert receive_buffers(scene.server, port) == threads * [wish]
+    assert "udp_mem" not in tunnel.errors()
+    assert tunnel.stop() == 0
+    udp_mem.write_text(f"2640\t3520\t{pages}\n")
+    tunnel = start()
+    assert_an_eighth()
+    scene.client.ip("link", "delete", "eth0")
+    laboratory.link(scene.client, "eth0", scene.server, "eth0")
+    tunnel.expect("sockets bound to it again")
+    lab.wait_until(lambda: len(receive_buffers(scene.server, port)) == threads)
+    assert_an_eighth()
+    assert tunnel.errors().count("udp_mem") == 1, tunnel.errors()
 
 
 def test_one_port_on_two_devices(
