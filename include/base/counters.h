@@ -40,6 +40,8 @@
 	X(quarantine_cut_short, "tunnel addresses given to another peer before their time")        \
 	X(backpressure_udp, "times that the UDP socket was full")                                  \
 	X(backpressure_tun, "times that the tunnel interface was full")                            \
+	X(in_socket_drops, "messages that a UDP socket's receive buffer had no room for")          \
+	X(out_queue_drops, "packets that the tunnel interface's queue had no room for")            \
 	X(out_ce_marked, "super-packets marked (ECN) to shorten a queue that stands")              \
 	X(out_fragmentable, "segments sent so that they may be fragmented")                        \
 	X(gso_fallbacks, "messages whose segments had to go out singly")                           \

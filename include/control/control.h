@@ -4,11 +4,11 @@
  *
  * Theory of operation. An event loop (base/event_loop.h) with a handler for each matter, each with
  * a state and an undo of its own: signals.h, interfaces.h (with tunnel_side.h, wan.h and retry.h),
- * sources.h, expiry.h, warnings.h, control_datagrams.h. This file's functions only put them
- * together. The thread sleeps until a signal, word from the kernel about an interface, a notice or
- * a record of a worker, or the next moment at which an entry may expire or a keepalive may be due.
- * An entry cannot expire sooner than its time-out after it was made, so sleeping that long without
- * knowing of new entries misses nothing, and an idle process does not wake.
+ * sources.h, expiry.h, warnings.h, control_datagrams.h, kernel_drops.h. This file's functions only
+ * put them together. The thread sleeps until a signal, word from the kernel about an interface, a
+ * notice or a record of a worker, or the next moment at which an entry may expire or a keepalive
+ * may be due. An entry cannot expire sooner than its time-out after it was made, so sleeping that
+ * long without knowing of new entries misses nothing, and an idle process does not wake.
  */
 #ifndef UDP_ENCAP_TUN_CONTROL_H
 #define UDP_ENCAP_TUN_CONTROL_H

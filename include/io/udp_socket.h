@@ -72,6 +72,13 @@ struct udp_socket_buffers udp_socket_buffers_of(int fd, size_t count);
  */
 int udp_socket_receive_share(const char *udp_mem, size_t page_size, size_t count);
 
+/**
+ * Reads how often a socket had no room for what came, from its making on; messages, each of which
+ * may hold several datagrams. It wraps with its 32 bits. Any thread.
+ * Returns false when the kernel does not say.
+ */
+bool udp_socket_drops(int fd, uint32_t *drops);
+
 /** The ifindex of the device that a socket is bound to, 0: of none. Any thread. */
 unsigned udp_socket_ifindex(int fd);
 

@@ -30,6 +30,7 @@ struct link_state {
 	uint32_t mtu;        /* bytes */
 	bool is_up;          /* IFF_UP */
 	bool has_carrier;    /* IFLA_CARRIER */
+	uint64_t dropped;    /* packets that it was to send and did not take, since it was made */
 	unsigned master;     /* ifindex of the interface that it is enslaved to, 0: none */
 	char master_kind[LINK_KIND_SIZE]; /* "bridge", "bond", "team", "vrf"; empty: not known */
 	struct link_tun tun;

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "control/control_datagrams.h"
 #include "control/interfaces.h"
+#include "control/kernel_drops.h"
 #include "control/pool_key.h"
 #include "control/room.h"
 #include "control/signals.h"
@@ -23,6 +24,7 @@ struct control {
 	struct peer_log peer_log;
 	struct signals signals;
 	struct interfaces interfaces;
+	struct kernel_drops kernel_drops;
 	struct sources sources;
 	struct expiry expiry;
 	struct room room;
@@ -101,6 +103,7 @@ static bool set_up_interfaces(struct control *control, const struct control_sett
 		.sockets = control_socket_settings(options),
 		.exchange = settings->exchange,
 		.expiry = &control->expiry,
+		.drops = &control->kernel_drops,
 		.ifindex = settings->wan_ifindex,
 	};
 
@@ -183,6 +186,7 @@ static void print_counters(void *state)
 	struct control *control = state;
 
 	control_datagrams_drain(&control->control_datagrams);
+	kernel_drops_count(&control->kernel_drops);
 	outputs_count(control->outputs, &control->tally.control);
 	tally_print(&control->tally, control->store, outputs_records(control->outputs));
 }
@@ -201,6 +205,8 @@ bool control_set_up(struct control *control, const struct control_settings *sett
 	control->peer_log.has_several_ports = options->port_per_worker;
 	control->peer_log.loop = control->ending.loop;
 	control->peer_log.counters = &control->tally.control;
+	kernel_drops_start(&control->kernel_drops, &control->tally.control, settings->tun->ifindex,
+			   settings->sockets, settings->worker_count);
 	signals_start(&control->signals, &control->ending, print_counters, control);
 	start_room(control, settings);
 	start_warnings(control, settings);
@@ -235,6 +241,7 @@ void control_close(struct control *control)
 	room_close(&control->room);
 	interfaces_close(&control->interfaces);
 	expiry_close(&control->expiry);
+	kernel_drops_close(&control->kernel_drops);
 	signals_close(&control->signals);
 	event_loop_destroy(control->ending.loop);
 	free(control);

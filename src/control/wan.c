@@ -65,6 +65,7 @@ static void hand_over(struct wan *wan, const int *sockets, const int *path_mtu_s
 	/* not what was looked at before: the name may be another device's by now */
 	wan->ifindex = udp_socket_ifindex(sockets[0]);
 	expiry_renew_sockets(wan->settings.expiry, sockets);
+	kernel_drops_renew_sockets(wan->settings.drops, sockets);
 	for (size_t i = 0; i < wan->settings.exchange->channel_count; i++) {
 		const struct socket_record record = {sockets[i], path_mtu_sockets[i]};
 

@@ -12,6 +12,7 @@
 
 #include "base/event_loop.h"
 #include "control/expiry.h"
+#include "control/kernel_drops.h"
 #include "control/retry.h"
 #include "control/wan_condition.h"
 #include "exchange/exchange.h"
@@ -21,8 +22,9 @@
 struct wan_settings {
 	struct udp_socket_settings sockets;
 	struct exchange *exchange;
-	struct expiry *expiry; /* sends keepalives by the sockets */
-	unsigned ifindex;      /* of the device that the sockets are bound to */
+	struct expiry *expiry;      /* sends keepalives by the sockets */
+	struct kernel_drops *drops; /* counts what they have no room for */
+	unsigned ifindex;           /* of the device that the sockets are bound to */
 };
 
 struct wan {

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sock_diag.h>
 #include <netinet/udp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +97,18 @@ struct udp_socket_buffers udp_socket_buffers_of(int fd, size_t count)
 		.send = granted_buffer(fd, SO_SNDBUF, SEND_BUFFER_SIZE),
 		.send_wanted = SEND_BUFFER_SIZE,
 	};
+}
+
+bool udp_socket_drops(int fd, uint32_t *drops)
+{
+	uint32_t memory[SK_MEMINFO_VARS];
+	socklen_t size = sizeof(memory);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &size) < 0 ||
+	    size <= SK_MEMINFO_DROPS * sizeof(*memory))
+		return false;
+	*drops = memory[SK_MEMINFO_DROPS];
+	return true;
 }
 
 int udp_socket_bind_to_device(int fd, const char *device, uint32_t fwmark)

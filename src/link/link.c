@@ -56,6 +56,17 @@ static int read_kind_attribute(const struct nlattr *attribute, void *argument)
 	return MNL_CB_OK;
 }
 
+/* The kernel aligns no attribute to more than 4 bytes; an older one's is shorter at its end. */
+static void read_statistics(const struct nlattr *attribute, struct link_state *state)
+{
+	struct rtnl_link_stats64 statistics = {0};
+	size_t length = mnl_attr_get_payload_len(attribute);
+
+	memcpy(&statistics, mnl_attr_get_payload(attribute),
+	       length < sizeof(statistics) ? length : sizeof(statistics));
+	state->dropped = statistics.tx_dropped;
+}
+
 static int read_link_attribute(const struct nlattr *attribute, void *argument)
 {
 	struct link_state *state = argument;
@@ -69,6 +80,9 @@ static int read_link_attribute(const struct nlattr *attribute, void *argument)
 		break;
 	case IFLA_CARRIER:
 		state->has_carrier = mnl_attr_get_u8(attribute) != 0;
+		break;
+	case IFLA_STATS64:
+		read_statistics(attribute, state);
 		break;
 	case IFLA_MASTER:
 		state->master = mnl_attr_get_u32(attribute);

@@ -5,14 +5,13 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 import lab
 from datagrams import BareServer, waiting_in_sockets
 from streams import Payload, round_trip, transfer
-from tunnels import SERVER_PORT, TunnelledPair
+from tunnels import SERVER_PORT, TunnelledPair, halt
 
 
 Scene = lab.Pair | lab.PairRouted
@@ -28,17 +27,6 @@ def plug(laboratory: lab.Laboratory, scene: Scene) -> None:
     laboratory.link(scene.client, "eth0", scene.server, "eth0")
     scene.client.address("eth0", f"{scene.client_address}/24")
     scene.server.address("eth0", f"{scene.server_address}/24")
-
-
-def halt(tunnel: lab.Tunnel) -> None:
-    """Stop all of its threads: SIGSTOP alone returns while they still run."""
-    tunnel.signal(signal.SIGSTOP)
-
-    def states() -> set[str]:
-        return {stat.read_text().rpartition(")")[2].split()[0]
-                for stat in Path(f"/proc/{tunnel.pid}/task").glob("*/stat")}
-
-    lab.wait_until(lambda: states() == {"T"}, what="it did not stop")
 
 
 def set_down(laboratory: lab.Laboratory, scene: Scene) -> None:

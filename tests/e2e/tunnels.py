@@ -4,9 +4,11 @@ the usual pair of an endpoint and a server."""
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import lab
 from streams import connect
@@ -50,6 +52,17 @@ def start_endpoint(
     for destination in destinations:
         route_tcp_into_tunnel(host, destination, tunnel.interface)
     return tunnel
+
+
+def halt(tunnel: lab.Tunnel) -> None:
+    """Stop all of its threads: SIGSTOP alone returns while they still run."""
+    tunnel.signal(signal.SIGSTOP)
+
+    def states() -> set[str]:
+        return {stat.read_text().rpartition(")")[2].split()[0]
+                for stat in Path(f"/proc/{tunnel.pid}/task").glob("*/stat")}
+
+    lab.wait_until(lambda: states() == {"T"}, what="it did not stop")
 
 
 @dataclass(frozen=True)

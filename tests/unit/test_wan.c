@@ -17,7 +17,8 @@ enum { WORKERS = 2, NEVER_AN_IFINDEX = 999999 };
 struct scene {
 	event_loop *loop;
 	struct exchange exchange;
-	struct expiry expiry; /* without sockets */
+	struct expiry expiry;      /* without sockets */
+	struct kernel_drops drops; /* likewise */
 	struct wan wan;
 	unsigned looks;
 };
@@ -52,6 +53,7 @@ static int begin(void **state)
 		.sockets = {.device = "lo", .port = free_port()},
 		.exchange = &scene.exchange,
 		.expiry = &scene.expiry,
+		.drops = &scene.drops,
 		.ifindex = NEVER_AN_IFINDEX,
 	};
 
