@@ -9,8 +9,8 @@
  * Memory ordering. What a worker wrote before raising a bit is seen by the control thread after it
  * read that bit: the bit is set with release and read with acquire ordering. A worker that finds
  * the bit set may be skipped over; every matter is one where the next packet raises it again, but
- * for newcomers, wanted sources and wanted room, whose bits are lowered before what they are about
- * is looked for.
+ * for newcomers, wanted sources, wanted room and data, whose bits are lowered before what they are
+ * about is looked for.
  */
 #ifndef UDP_ENCAP_TUN_NOTICES_H
 #define UDP_ENCAP_TUN_NOTICES_H
@@ -30,6 +30,7 @@ enum notice {
 	NOTICE_COALESCING_GIVEN_UP = 1 << 6, /* the tunnel interface refuses coalesced packets */
 	NOTICE_SOURCE_WANTED = 1 << 7,       /* of an entry that was made, see rule T5 */
 	NOTICE_ROOM_WANTED = 1 << 8,         /* hardly any is left for peers that are not proven */
+	NOTICE_DATA_CAME = 1 << 9,           /* to an endpoint, see control/lulls.h */
 };
 
 struct notices {

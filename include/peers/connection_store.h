@@ -72,6 +72,18 @@ enum sent_kind {
 	SENT_END_OF_SYN = 1 << 2, /* what is remembered is the end of a SYN, or SYN-ACK */
 };
 
+/**
+ * What is known of the data that comes from an endpoint's destination; see control/destinations.h.
+ * The bits above are the control thread's: seconds, how much of its lulls' keepalives is spent.
+ */
+enum data_flow {
+	DATA_CAME = 1 << 0,       /* since the control thread looked last, and may go on */
+	DATA_HAS_PAUSED = 1 << 1, /* came before that, and none came since */
+	DATA_WAS_ASKED = 1 << 2,  /* and a keepalive was due since */
+	DATA_STATE = DATA_CAME | DATA_HAS_PAUSED | DATA_WAS_ASKED,
+	DATA_SPENT_SHIFT = 3,
+};
+
 /** What the packet path touches of an entry. */
 struct peer_entry {
 	struct destination *destination; /* RCU, see peer_entry_destination() */
@@ -86,7 +98,10 @@ struct peer_entry {
 	_Atomic uint32_t last_tcp;    /* TCP either way */
 	_Atomic bool is_proven;       /* the peer has shown that it receives */
 	_Atomic uint8_t source_state; /* of enum source_state */
-	_Atomic uint8_t sent;         /* of enum sent_kind; while it is provisional */
+	union {
+		_Atomic uint8_t sent; /* of enum sent_kind; while it is provisional, with a pool */
+		_Atomic uint8_t data; /* of enum data_flow; of a store without one */
+	};
 	/* Here, where there is room: published and not removed. Written by the store alone. */
 	_Atomic bool is_live;
 };
@@ -177,6 +192,27 @@ static inline void peer_entry_refresh(_Atomic uint32_t *time, uint32_t now)
 static inline bool peer_entry_is_proven(const struct peer_entry *entry)
 {
 	return atomic_load_explicit(&entry->is_proven, memory_order_relaxed);
+}
+
+/**
+ * What came from an endpoint's destination: data that more may follow, or the end of a connection.
+ * What is neither changes nothing. Worker, under RCU.
+ * Returns true when data came for the first time since the control thread looked last.
+ */
+static inline bool peer_entry_note_data(struct peer_entry *entry, bool is_end, bool has_data)
+{
+	uint8_t data = atomic_load_explicit(&entry->data, memory_order_relaxed);
+
+	if (is_end) {
+		if (data & DATA_STATE)
+			atomic_fetch_and_explicit(&entry->data, (uint8_t)~DATA_STATE,
+						  memory_order_relaxed);
+		return false;
+	}
+	if (!has_data || (data & DATA_CAME))
+		return false;
+	atomic_fetch_or_explicit(&entry->data, DATA_CAME, memory_order_relaxed);
+	return true;
 }
 
 /** Remembers that the peer has shown it. Worker, under RCU, or control thread. */

@@ -5,6 +5,7 @@
 #include "control/control_datagrams.h"
 #include "control/interfaces.h"
 #include "control/kernel_drops.h"
+#include "control/lulls.h"
 #include "control/pool_key.h"
 #include "control/room.h"
 #include "control/signals.h"
@@ -27,6 +28,7 @@ struct control {
 	struct kernel_drops kernel_drops;
 	struct sources sources;
 	struct expiry expiry;
+	struct lulls lulls;
 	struct room room;
 	struct warnings warnings;
 	struct control_datagrams control_datagrams;
@@ -162,6 +164,7 @@ static void start_warnings(struct control *control, const struct control_setting
 		.is_server = options_server_mode(settings->options),
 		.sources = &control->sources,
 		.expiry = &control->expiry,
+		.lulls = &control->lulls,
 		.room = &control->room,
 	};
 
@@ -209,6 +212,8 @@ bool control_set_up(struct control *control, const struct control_settings *sett
 			   settings->sockets, settings->worker_count);
 	signals_start(&control->signals, &control->ending, print_counters, control);
 	start_room(control, settings);
+	lulls_start(&control->lulls, control->ending.loop, &control->expiry,
+		    &settings->exchange->notices);
 	start_warnings(control, settings);
 	return start_control_datagrams(control, settings) && open_expiry(control, settings) &&
 	       set_up_interfaces(control, settings) && start_sources(control, settings);
@@ -240,6 +245,7 @@ void control_close(struct control *control)
 	warnings_close(&control->warnings);
 	room_close(&control->room);
 	interfaces_close(&control->interfaces);
+	lulls_close(&control->lulls);
 	expiry_close(&control->expiry);
 	kernel_drops_close(&control->kernel_drops);
 	signals_close(&control->signals);

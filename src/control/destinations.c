@@ -9,7 +9,14 @@ enum {
 	 */
 	AFTER_TCP = 2,
 	AFTER_KEEPALIVE = 4,
+	/* Seconds that a keepalive for a lull takes of the budget, and how many that holds: enough
+	 * for those of one lull, which come after half a second, 2, 4, 8 and 16, and not for a
+	 * seventh in 25 s, whatever comes and ceases. */
+	LULL_COST = 8,
+	LULL_BUDGET = 28,
 };
+
+_Static_assert(LULL_BUDGET <= UINT8_MAX >> DATA_SPENT_SHIFT, "it has bits of its own");
 
 static uint32_t load(const _Atomic uint32_t *time)
 {
@@ -84,4 +91,76 @@ uint32_t destination_first_look(const struct destination_limits *limits)
 	if (limits->keepalive > 0)
 		return limits->keepalive - limits->keepalive / AFTER_TCP;
 	return limits->answer_time + 1;
+}
+
+/* TCP that left since data came tells the far end all that a keepalive would. Acknowledgments leave
+ * in the next second at the latest. */
+static bool is_lull_over(const struct destination_limits *limits, const struct peer_entry *entry,
+			 uint32_t now)
+{
+	uint32_t received = load(&entry->last_received);
+
+	return !is_kept_alive(limits, entry, now) ||
+	       seconds_since(received, load(&entry->last_tcp)) > 1 ||
+	       seconds_since(received, now) > LULL_SECONDS;
+}
+
+/* Seconds until the next keepalive is due after the first one, 0: it is; LULL_NO_LOOK: none is. */
+static uint32_t lull_left(const struct peer_entry *entry, uint32_t now)
+{
+	uint32_t received = load(&entry->last_received);
+	/* the first one was sent about a second after the last data */
+	uint32_t lasted = later_of(seconds_since(received, load(&entry->last_sent)), 1);
+	uint32_t silent = seconds_since(received + lasted, now);
+
+	if (2 * lasted > LULL_SECONDS)
+		return LULL_NO_LOOK;
+	return silent >= lasted ? 0 : lasted - silent;
+}
+
+/* What is to be done about an entry whose data has paused. */
+static bool judge_pause(const struct peer_entry *entry, uint8_t data, uint32_t spent, uint32_t now,
+			uint32_t *wait)
+{
+	uint32_t left = data & DATA_WAS_ASKED ? lull_left(entry, now) : 0;
+	bool is_affordable = spent + LULL_COST <= LULL_BUDGET;
+
+	if (left == 0 && !is_affordable)
+		left = spent + LULL_COST - LULL_BUDGET;
+	*wait = left == LULL_NO_LOOK ? LULL_NO_LOOK : later_of(left, 1) * 1000;
+	return left == 0;
+}
+
+bool destination_judge_lull(const struct destination_limits *limits, struct peer_entry *entry,
+			    uint32_t now, uint32_t passed, uint32_t *wait)
+{
+	uint8_t data = atomic_load_explicit(&entry->data, memory_order_relaxed);
+	uint32_t spent = data >> DATA_SPENT_SHIFT;
+	uint32_t state = 0;
+	bool is_due = false;
+
+	spent = spent > passed ? spent - passed : 0;
+	*wait = LULL_NO_LOOK;
+	if (data & DATA_CAME) {
+		state = DATA_HAS_PAUSED;
+		*wait = LULL_LOOK_MS;
+	} else if ((data & DATA_HAS_PAUSED) && !is_lull_over(limits, entry, now)) {
+		is_due = judge_pause(entry, data, spent, now, wait);
+		if (*wait != LULL_NO_LOOK)
+			state = DATA_HAS_PAUSED | DATA_WAS_ASKED;
+	}
+	state |= spent << DATA_SPENT_SHIFT;
+	if (state == data ||
+	    atomic_compare_exchange_strong_explicit(&entry->data, &data, (uint8_t)state,
+						    memory_order_relaxed, memory_order_relaxed))
+		return is_due;
+	/* a worker was faster: what it knows is for the next look */
+	*wait = LULL_LOOK_MS;
+	return false;
+}
+
+void destination_spend_lull(struct peer_entry *entry)
+{
+	atomic_fetch_add_explicit(&entry->data, LULL_COST << DATA_SPENT_SHIFT,
+				  memory_order_relaxed);
 }

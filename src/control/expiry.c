@@ -52,21 +52,21 @@ static bool server_entry_is_over(struct peer_entry *entry, void *argument)
 			  sweep->settings->limits.connection_timeout);
 }
 
-/* Returns false when it could not be sent, such as when the socket is full. */
-static bool send_keepalive(struct sweep *sweep, struct peer_entry *entry)
+bool expiry_send_keepalive(const struct expiry *expiry, struct peer_entry *entry, uint32_t now)
 {
+	const struct expiry_settings *settings = &expiry->settings;
 	const struct destination *destination = peer_entry_destination(entry);
 	struct datagram_route route = {0};
 	size_t which;
 
-	if (destination == NULL || !peers_find_source(sweep->settings->peers, entry, &route.source))
+	if (destination == NULL || !peers_find_source(settings->peers, entry, &route.source))
 		return false;
 	route.destination = destination->peer.remote;
-	which = ntohs(destination->peer.own_port) - (size_t)sweep->settings->first_port;
-	if (udp_send_datagram(sweep->expiry->sockets[which], &route, "", 0) < 0)
+	which = ntohs(destination->peer.own_port) - (size_t)settings->first_port;
+	if (udp_send_datagram(expiry->sockets[which], &route, "", 0) < 0)
 		return false;
-	counter_add(sweep->settings->counters, COUNTER_keepalives_sent, 1);
-	peer_entry_refresh(&entry->last_sent, sweep->now);
+	counter_add(settings->counters, COUNTER_keepalives_sent, 1);
+	peer_entry_refresh(&entry->last_sent, now);
 	return true;
 }
 
@@ -79,7 +79,7 @@ static uint32_t keep_alive(struct sweep *sweep, struct peer_entry *entry)
 		sweep->is_cut_short = true;
 		return wait;
 	}
-	if (send_keepalive(sweep, entry)) {
+	if (expiry_send_keepalive(sweep->expiry, entry, sweep->now)) {
 		sweep->keepalives_left--;
 		(void)destination_judge(&sweep->settings->limits, entry, sweep->now, &wait);
 	}

@@ -49,6 +49,13 @@ void expiry_start(struct expiry *expiry);
 /** An endpoint's entries were made: sweeps no later than they may need. Control thread. */
 void expiry_note_newcomers(struct expiry *expiry);
 
+/**
+ * Sends a keepalive to an entry's destination. Control thread.
+ * @now: monotonic seconds
+ * Returns false when it could not be sent, such as when the socket is full.
+ */
+bool expiry_send_keepalive(const struct expiry *expiry, struct peer_entry *entry, uint32_t now);
+
 /** Sends from the duplicates of other sockets from now on. @sockets: as many as there were */
 void expiry_renew_sockets(struct expiry *expiry, const int *sockets);
 

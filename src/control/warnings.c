@@ -141,6 +141,8 @@ static void answer(void *state)
 		expiry_note_newcomers(warnings->settings.expiry);
 		sources_want(warnings->settings.sources);
 	}
+	if (raised & NOTICE_DATA_CAME)
+		lulls_note_data(warnings->settings.lulls);
 	if (raised & NOTICE_ROOM_WANTED)
 		room_want(warnings->settings.room);
 	if (is_news(raised, NOTICE_SPARES_LOW, &warnings->spares))

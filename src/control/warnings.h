@@ -10,6 +10,7 @@
 
 #include "control/ending.h"
 #include "control/expiry.h"
+#include "control/lulls.h"
 #include "control/peer_log.h"
 #include "control/room.h"
 #include "control/sources.h"
@@ -27,6 +28,7 @@ struct warnings_settings {
 	bool is_server;
 	struct sources *sources; /* asked where an entry wants its source */
 	struct expiry *expiry;   /* told of an endpoint's entries that were made */
+	struct lulls *lulls;     /* told of data that came to an endpoint */
 	struct room *room;       /* asked where there is hardly any left */
 };
 

@@ -33,7 +33,8 @@ struct passage {
 	const struct round *round;
 	bool is_judged; /* admission was asked for */
 	struct admission admission;
-	size_t origin; /* number of it, of the batch */
+	size_t origin;      /* number of it, of the batch */
+	size_t last_length; /* of the message's last datagram; 0: it was not taken in yet */
 	struct carried carried;
 };
 
@@ -133,6 +134,22 @@ static bool take_datagram(struct inbound *inbound, struct passage *passage, cons
 	return take_segment(inbound, passage, payload, length);
 }
 
+/* For an endpoint's control thread, which asks for data that does not go on: how the message ends.
+ * A message's datagrams are of one flow. */
+static void note_data(struct inbound *inbound, const struct passage *passage)
+{
+	const struct received_message *message = passage->message;
+	const uint8_t *tcp = message->payload + message->length - passage->last_length;
+
+	if (inbound->peers->settings.store.gives_tunnel_address ||
+	    passage->last_length < TCP_MIN_HEADER_SIZE)
+		return;
+	if (peer_entry_note_data(passage->admission.entry,
+				 (tcp[TCP_FLAGS] & (TCP_FIN | TCP_RST)) != 0,
+				 passage->last_length > tcp_header_length(tcp)))
+		notices_raise(inbound->notices, NOTICE_DATA_CAME);
+}
+
 /* Counts what the message brought so far, once for all of it. */
 static void count_carried(struct inbound *inbound, const struct passage *passage)
 {
@@ -150,6 +167,7 @@ static void count_carried(struct inbound *inbound, const struct passage *passage
 	if (entry == NULL)
 		return;
 	peers_note_tcp(inbound->peers, entry, passage->round->seconds);
+	note_data(inbound, passage);
 	record = connection_store_record(inbound->peers->store, entry);
 	if (record != NULL)
 		atomic_fetch_add_explicit(&record->bytes_in, carried->bytes, memory_order_relaxed);
@@ -159,10 +177,10 @@ static void count_carried(struct inbound *inbound, const struct passage *passage
 static bool take_datagrams(struct inbound *inbound, struct passage *passage)
 {
 	const struct received_message *message = passage->message;
+	size_t length;
 
 	do {
-		size_t length = message->length - inbound->next_offset;
-
+		length = message->length - inbound->next_offset;
 		if (length > message->datagram_size)
 			length = message->datagram_size;
 		if (!take_datagram(inbound, passage, message->payload + inbound->next_offset,
@@ -170,6 +188,7 @@ static bool take_datagrams(struct inbound *inbound, struct passage *passage)
 			return false;
 		inbound->next_offset += length;
 	} while (inbound->next_offset < message->length);
+	passage->last_length = length;
 	return true;
 }
 
@@ -193,6 +212,7 @@ static bool take_message(struct inbound *inbound, const struct round *round)
 	passage.message = &message;
 	passage.round = round;
 	passage.is_judged = false;
+	passage.last_length = 0;
 	passage.carried = (struct carried){0};
 	is_through = take_datagrams(inbound, &passage);
 	count_carried(inbound, &passage);

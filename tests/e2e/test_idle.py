@@ -57,7 +57,7 @@ def test_an_idle_process_does_not_wake(
     ):
         tap.send(Ipv4("10.67.0.1", ADDRESS, a_segment()).to_bytes())
         remote.receive()
-        remote.send(a_segment())
+        remote.send(a_segment(data=b"page"))
         time.sleep(2)  # the kernel's last words about new interfaces
         before = {tunnel: tunnel.times_slept() for tunnel in (*tunnels, expiring, keeping)}
         time.sleep(SECONDS)  # the time itself is what is tested
@@ -66,9 +66,10 @@ def test_an_idle_process_does_not_wake(
     assert [woken[tunnel] for tunnel in tunnels] == [0, 0]
     # looking at its entries each 50 s: the third time falls behind the end
     assert woken[expiring] == 2, "the control thread does not wake for its expiry, or for more"
-    assert SECONDS // 25 <= sent <= SECONDS // 18
+    # five because the data did not go on: what asks for these comes to rest, too
+    assert SECONDS // 25 + 4 <= sent <= SECONDS // 18 + 5
     # and once to see when the first one is due
-    assert sent <= woken[keeping] <= sent + 1, "the control thread wakes for more than keepalives"
+    assert sent - 2 <= woken[keeping] <= sent + 1, "the control thread wakes for more than keepalives"
 
 
 def test_answers_that_come_late(bare_endpoint: Callable[..., BareEndpoint]) -> None:

@@ -212,6 +212,203 @@ static void when_a_newcomer_is_looked_at(void **state)
 	assert_int_equal(destination_first_look(&without_keepalives), 31);
 }
 
+/* A destination whose data comes and ceases, and looks at it as control/lulls.c makes them. */
+struct flow {
+	struct peer_entry entry;
+	struct destination_limits limits;
+	uint64_t now;       /* milliseconds, as the next one */
+	uint64_t next_look; /* 0: none is due */
+	uint32_t last_look; /* seconds */
+	size_t sent;
+	uint64_t times[100]; /* of the keepalives, milliseconds */
+};
+
+static uint32_t now_of(const struct flow *flow)
+{
+	return (uint32_t)(flow->now / 1000);
+}
+
+static struct flow flow_from(uint64_t now)
+{
+	struct flow flow = {.limits = usual, .now = now};
+
+	flow.entry = sent_to(now_of(&flow));
+	answer(&flow.entry, now_of(&flow));
+	return flow;
+}
+
+static void look(struct flow *flow)
+{
+	uint32_t now = now_of(flow), wait, ignored;
+
+	if (destination_judge_lull(&flow->limits, &flow->entry, now, now - flow->last_look,
+				   &wait)) {
+		assert_true(flow->sent < sizeof(flow->times) / sizeof(*flow->times));
+		flow->times[flow->sent++] = flow->now;
+		peer_entry_refresh(&flow->entry.last_sent, now);
+		destination_spend_lull(&flow->entry);
+		assert_false(destination_judge_lull(&flow->limits, &flow->entry, now, 0, &wait));
+	}
+	/* asked again at once it says the same, but where data has come to a pause just now */
+	if (wait > LULL_LOOK_MS)
+		assert_false(destination_judge_lull(&flow->limits, &flow->entry, now, 0, &ignored));
+	flow->last_look = now;
+	flow->next_look = wait == LULL_NO_LOOK ? 0 : flow->now + wait;
+}
+
+static void pass(struct flow *flow, uint64_t milliseconds)
+{
+	uint64_t until = flow->now + milliseconds;
+
+	while (flow->next_look != 0 && flow->next_look <= until) {
+		flow->now = flow->next_look;
+		look(flow);
+	}
+	flow->now = until;
+}
+
+/* A segment comes, and is acknowledged. */
+static void receive(struct flow *flow, bool is_end, bool has_data)
+{
+	answer(&flow->entry, now_of(flow));
+	peer_entry_refresh(&flow->entry.last_sent, now_of(flow));
+	if (peer_entry_note_data(&flow->entry, is_end, has_data) &&
+	    (flow->next_look == 0 || flow->next_look > flow->now + LULL_LOOK_MS))
+		flow->next_look = flow->now + LULL_LOOK_MS;
+}
+
+static void receive_for(struct flow *flow, uint64_t milliseconds, uint64_t interval)
+{
+	for (uint64_t passed = 0; passed < milliseconds; passed += interval) {
+		receive(flow, false, true);
+		pass(flow, interval);
+	}
+}
+
+static void who_suddenly_sends_nothing_is_asked(void **state)
+{
+	static const uint64_t latest[] = {1000, 3000, 5000, 9000, 17000};
+
+	(void)state;
+	for (uint64_t begin = 100000; begin < 101000; begin += 13) {
+		struct flow flow = flow_from(begin);
+		uint64_t end;
+
+		receive_for(&flow, 3000, 10);
+		assert_int_equal(flow.sent, 0);
+		end = flow.now - 10;
+		pass(&flow, 60000);
+		assert_int_equal(flow.sent, 5);
+		for (size_t i = 0; i < flow.sent; i++)
+			assert_in_range(flow.times[i], end + (500u << i), end + latest[i]);
+		assert_int_equal(flow.next_look, 0);
+	}
+}
+
+static void who_goes_on_is_not_asked_again(void **state)
+{
+	struct flow flow = flow_from(100000);
+
+	(void)state;
+	receive_for(&flow, 3000, 10);
+	pass(&flow, 2500);
+	assert_in_range(flow.sent, 1, 2);
+	flow.sent = 0;
+	receive_for(&flow, 3000, 400);
+	assert_int_equal(flow.sent, 0);
+}
+
+static void who_ended_the_connection_is_not_asked(void **state)
+{
+	(void)state;
+	for (unsigned earlier = 0; earlier <= 3000; earlier += 100) {
+		struct flow flow = flow_from(100000);
+
+		receive_for(&flow, 3000, 10);
+		pass(&flow, earlier);
+		flow.sent = 0;
+		receive(&flow, true, true);
+		/* the last acknowledgment */
+		receive(&flow, false, false);
+		pass(&flow, 60000);
+		assert_int_equal(flow.sent, 0);
+		assert_int_equal(flow.next_look, 0);
+	}
+}
+
+static void who_only_acknowledges_is_not_asked(void **state)
+{
+	struct flow flow = flow_from(100000);
+
+	(void)state;
+	for (unsigned i = 0; i < 100; i++) {
+		receive(&flow, false, false);
+		assert_int_equal(flow.next_look, 0);
+		pass(&flow, 10);
+	}
+}
+
+/* TCP that leaves tells the far end who we are. */
+static void who_was_sent_tcp_is_not_asked(void **state)
+{
+	struct flow flow = flow_from(100000);
+
+	(void)state;
+	receive_for(&flow, 3000, 10);
+	pass(&flow, 2500);
+	flow.sent = 0;
+	peer_entry_refresh(&flow.entry.last_tcp, now_of(&flow));
+	peer_entry_refresh(&flow.entry.last_sent, now_of(&flow));
+	pass(&flow, 60000);
+	assert_int_equal(flow.sent, 0);
+	assert_int_equal(flow.next_look, 0);
+}
+
+static void who_is_not_kept_alive_is_not_asked(void **state)
+{
+	struct flow flows[] = {flow_from(100000), flow_from(100000)};
+
+	(void)state;
+	flows[0].limits.keepalive = 0;
+	atomic_store(&flows[1].entry.is_proven, false);
+	for (size_t i = 0; i < 2; i++) {
+		assert_true(peer_entry_note_data(&flows[i].entry, false, true));
+		flows[i].next_look = flows[i].now + LULL_LOOK_MS;
+		pass(&flows[i], 60000);
+		assert_int_equal(flows[i].sent, 0);
+		assert_int_equal(flows[i].next_look, 0);
+	}
+}
+
+static void assert_six_in_25_s(const struct flow *flow)
+{
+	for (size_t i = 6; i < flow->sent; i++)
+		assert_true(flow->times[i] - flow->times[i - 6] >= 25000);
+}
+
+static void lulls_have_a_budget(void **state)
+{
+	struct dice dice = dice_for("lulls");
+
+	(void)state;
+	for (uint64_t interval = 501; interval < 12000; interval += 97) {
+		struct flow flow = flow_from(100000);
+
+		receive_for(&flow, 120000, interval);
+		assert_true(interval < 1000 || flow.sent > 0);
+		assert_six_in_25_s(&flow);
+	}
+	for (unsigned run = 0; run < 100; run++) {
+		struct flow flow = flow_from(100000);
+
+		while (flow.now < 220000) {
+			receive(&flow, dice_once_in(&dice, 10), true);
+			pass(&flow, dice_below(&dice, dice_once_in(&dice, 2) ? 8000 : 1200));
+		}
+		assert_six_in_25_s(&flow);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,6 +420,13 @@ int main(void)
 		cmocka_unit_test(a_second_is_the_shortest_interval),
 		cmocka_unit_test(keepalives_are_spread),
 		cmocka_unit_test(when_a_newcomer_is_looked_at),
+		cmocka_unit_test(who_suddenly_sends_nothing_is_asked),
+		cmocka_unit_test(who_goes_on_is_not_asked_again),
+		cmocka_unit_test(who_ended_the_connection_is_not_asked),
+		cmocka_unit_test(who_only_acknowledges_is_not_asked),
+		cmocka_unit_test(who_was_sent_tcp_is_not_asked),
+		cmocka_unit_test(who_is_not_kept_alive_is_not_asked),
+		cmocka_unit_test(lulls_have_a_budget),
 	};
 
 	return report_seed(cmocka_run_group_tests_name("destinations", tests, NULL, NULL));
