@@ -105,7 +105,13 @@ int link_set_up(unsigned ifindex);
  */
 int link_set_sysctl(const char *family, const char *name, const char *key, const char *value);
 
-/** Opens a descriptor that becomes readable when an interface or IPv4 address changes; or < 0. */
+/** What stands there: a number that is not negative; or a negative errno. */
+int link_sysctl(const char *family, const char *name, const char *key);
+
+/**
+ * Opens a descriptor that becomes readable when an interface, an IPv4 address or a setting such as
+ * `rp_filter` changes; or < 0.
+ */
 int link_monitor_open(void);
 
 /** The same for IPv4 routes, the rules that choose among their tables, and nexthop objects. */

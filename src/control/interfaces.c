@@ -58,7 +58,7 @@ bool interfaces_set_up(struct interfaces *interfaces, struct ending *ending,
 		       const struct tunnel_side_settings *tunnel, const struct wan_settings *wan)
 {
 	interfaces->ending = ending;
-	if (!tunnel_side_set_up(&interfaces->tunnel, tunnel))
+	if (!tunnel_side_set_up(&interfaces->tunnel, ending->loop, tunnel))
 		return false;
 	retry_start(&interfaces->retry, ending->loop, look_again, interfaces);
 	wan_start(&interfaces->wan, ending->loop, wan, look_again, interfaces);

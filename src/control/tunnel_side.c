@@ -17,6 +17,8 @@ enum {
 	 * 5 s with 1,000, none with 2,000). It bounds no delay, which standing_queue.h does.
 	 */
 	TUNNEL_QUEUE_LENGTH = 2000,
+	/* Longer than a person or a script needs to replace an address. */
+	GIVE_AGAIN_MS = 1000,
 	UDP_OVER_IPV4_OVERHEAD = 8, /* the inner IPv4 header makes room for the outer one */
 };
 
@@ -73,9 +75,11 @@ static bool give_address(struct tunnel_side *side)
 	return true;
 }
 
-bool tunnel_side_set_up(struct tunnel_side *side, const struct tunnel_side_settings *settings)
+bool tunnel_side_set_up(struct tunnel_side *side, event_loop *loop,
+			const struct tunnel_side_settings *settings)
 {
 	side->settings = *settings;
+	side->loop = loop;
 	snprintf(side->name, sizeof(side->name), "%s", settings->tun->name);
 	set_queue_length(settings->tun);
 	set_sysctls(name_of(side));
@@ -285,8 +289,33 @@ static void tell_address(const struct tunnel_side *side, const struct ip_prefix 
 	if (side->own.length > 0)
 		log_info("%s has address %s", name_of(side),
 			 ip_address_text(&side->own.address, text));
-	else
-		log_info("%s has no IPv4 address: everything is discarded", name_of(side));
+}
+
+static void give_again(void *state)
+{
+	struct tunnel_side *side = state;
+	int error = link_add_address(side->settings.tun->ifindex, &side->settings.address);
+
+	if (trouble_is_passing(error)) {
+		event_timer_start(side->loop, &side->give_again, GIVE_AGAIN_MS, give_again, side);
+		return;
+	}
+	if (error == 0) {
+		side->has_given_address = true;
+		log_info("%s is given the address of --address again", name_of(side));
+	} else if (error != -EEXIST) {
+		log_warning("cannot give %s the address of --address again: %s", name_of(side),
+			    strerror(-error));
+	}
+}
+
+/* Has the address of --address given again where none is left. */
+static void follow_loss(struct tunnel_side *side)
+{
+	if (side->own.length > 0 || side->settings.address.length == 0)
+		event_timer_stop(&side->give_again);
+	else if (!event_timer_is_started(&side->give_again))
+		event_timer_start(side->loop, &side->give_again, GIVE_AGAIN_MS, give_again, side);
 }
 
 static void follow_addresses(struct tunnel_side *side, bool is_up, struct trouble *trouble)
@@ -305,6 +334,7 @@ static void follow_addresses(struct tunnel_side *side, bool is_up, struct troubl
 	if (chosen != NULL && side->settings.is_server)
 		follow_pool(side, &addresses, trouble);
 	tell_address(side, &former);
+	follow_loss(side);
 	publish_address(side, trouble);
 	follow_route(side, &addresses, is_up, trouble);
 	link_free_addresses(&addresses);
@@ -344,16 +374,33 @@ void tunnel_side_follow_mtu(struct tunnel_side *side, uint32_t wan_mtu, uint32_t
 			    name_of(side), mtu, strerror(-error));
 }
 
+static void follow_condition(struct tunnel_side *side, bool is_up)
+{
+	const struct tunnel_condition now = {
+		.is_down = !is_up,
+		.lacks_address = side->own.length == 0,
+		.is_strict = !side->settings.is_server &&
+			     tunnel_condition_filters_strictly(
+				     link_sysctl("ipv4", name_of(side), "rp_filter"),
+				     link_sysctl("ipv4", "all", "rp_filter")),
+	};
+
+	tunnel_condition_tell(name_of(side), &side->condition, &now);
+	side->condition = now;
+}
+
 void tunnel_side_follow(struct tunnel_side *side, const struct link_state *state,
 			struct trouble *trouble)
 {
 	follow_addresses(side, state->is_up, trouble);
+	follow_condition(side, state->is_up);
 }
 
 void tunnel_side_undo(struct tunnel_side *side)
 {
 	const struct tun_interface *tun = side->settings.tun;
 
+	event_timer_stop(&side->give_again);
 	own_addresses_free(&side->excluded);
 	/* an interface that was made takes its address and routes with it */
 	if (tun == NULL || tun->is_made)

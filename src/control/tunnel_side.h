@@ -8,14 +8,19 @@
  * of super-packets. What was changed on an interface that stays is undone; one that this process
  * made takes everything with it. What fails for a passing reason is noted as trouble and done at
  * the next look, which comes by itself; what fails for good is said once.
+ *
+ * A network manager may take away the address of --address, which is not its own. Where none is
+ * left after a while, in which a person may give another one, it is given again.
  */
 #ifndef UDP_ENCAP_TUN_TUNNEL_SIDE_H
 #define UDP_ENCAP_TUN_TUNNEL_SIDE_H
 
 #include "base/counters.h"
+#include "base/event_loop.h"
 #include "control/own_addresses.h"
 #include "control/peer_log.h"
 #include "control/retry.h"
+#include "control/tunnel_condition.h"
 #include "io/tun_interface.h"
 #include "link/link.h"
 
@@ -40,13 +45,17 @@ struct tunnel_side {
 	struct own_addresses excluded; /* from that pool */
 	uint32_t wan_mtu;              /* that the MTU follows, 0: none yet */
 	int route_error;               /* why there is no route to --peer-pool, as it was said */
+	struct tunnel_condition condition; /* as it was told */
+	event_loop *loop;
+	struct event_timer give_again; /* the address of --address */
 	bool has_given_address;
 	bool has_added_route;   /* to --peer-pool */
 	bool has_foreign_route; /* there is one to --peer-pool over another interface */
 };
 
 /** Sets the interface up. Main thread. Returns false after an error was logged. */
-bool tunnel_side_set_up(struct tunnel_side *side, const struct tunnel_side_settings *settings);
+bool tunnel_side_set_up(struct tunnel_side *side, event_loop *loop,
+			const struct tunnel_side_settings *settings);
 
 /** Says that somebody renamed the interface, if so. @name: as it is called now */
 void tunnel_side_follow_name(struct tunnel_side *side, const char *name);

@@ -9,6 +9,7 @@
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -176,22 +177,50 @@ int link_set_up(unsigned ifindex)
 	return rtnetlink_talk(request, NULL, NULL);
 }
 
-int link_set_sysctl(const char *family, const char *name, const char *key, const char *value)
-{
-	char path[128];
-	char now[16] = "";
-	size_t length = strlen(value);
-	ssize_t got;
-	int error = 0;
-	int fd;
+enum { SYSCTL_PATH_SIZE = 128, SYSCTL_VALUE_SIZE = 16 };
 
-	snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", family, name, key);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+static void write_sysctl_path(char *path, const char *family, const char *name, const char *key)
+{
+	snprintf(path, SYSCTL_PATH_SIZE, "/proc/sys/net/%s/conf/%s/%s", family, name, key);
+}
+
+/* Returns 0 or a negative errno. @value: SYSCTL_VALUE_SIZE bytes, ends with a newline */
+static int read_sysctl(const char *path, char *value)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t got;
+
+
 	if (fd < 0)
 		return -errno;
-	got = read(fd, now, sizeof(now) - 1);
+	got = read(fd, value, SYSCTL_VALUE_SIZE - 1);
+	value[got > 0 ? got : 0] = '\0';
 	close(fd);
-	if (got == (ssize_t)length + 1 && memcmp(now, value, length) == 0)
+	return got < 0 ? -EIO : 0;
+}
+
+int link_sysctl(const char *family, const char *name, const char *key)
+{
+	char path[SYSCTL_PATH_SIZE], value[SYSCTL_VALUE_SIZE];
+	int error;
+
+	write_sysctl_path(path, family, name, key);
+	error = read_sysctl(path, value);
+	return error < 0 ? error : (int)strtol(value, NULL, 10);
+}
+
+int link_set_sysctl(const char *family, const char *name, const char *key, const char *value)
+{
+	char path[SYSCTL_PATH_SIZE], now[SYSCTL_VALUE_SIZE];
+	size_t length = strlen(value);
+	int error;
+	int fd;
+
+	write_sysctl_path(path, family, name, key);
+	error = read_sysctl(path, now);
+	if (error < 0)
+		return error;
+	if (strlen(now) == length + 1 && memcmp(now, value, length) == 0)
 		return 0;
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -216,7 +245,7 @@ static int open_monitor(uint32_t groups)
 
 int link_monitor_open(void)
 {
-	return open_monitor(RTMGRP_LINK | RTMGRP_IPV4_IFADDR);
+	return open_monitor(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | 1u << (RTNLGRP_IPV4_NETCONF - 1));
 }
 
 int link_route_monitor_open(void)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import lab
 import pytest
-from datagrams import BareServer, a_segment, same_sequence, wait_until_accounted
+from datagrams import BareEndpoint, BareServer, a_segment, same_sequence, wait_until_accounted
 from reference.packets import Ipv4
 from streams import round_trip
 from tunnels import (
@@ -83,6 +83,8 @@ def test_no_address_yet(bare_server: Callable[..., BareServer]) -> None:
     """Everything is discarded and counted, both ways, until there is one."""
     server = bare_server(address=None)
     host = server.scene.server
+    for said in ("tun0 is down", "tun0 has no IPv4 address"):
+        assert server.tunnel.errors().count(f"warning: {said}") == 1
     host.ip("link", "set", "tun0", "up")
     with server.peer() as peer:
         for _ in range(3):
@@ -111,17 +113,83 @@ def test_address_goes_and_comes(tunnelled_pair: Callable[..., TunnelledPair]) ->
         round_trip(near, far)
 
 
+def test_given_address_is_taken_away(tunnelled_pair: Callable[..., TunnelledPair]) -> None:
+    """A network manager flushes what it did not make itself; it is given again, for the time being
+    said to be missing."""
+    pair: TunnelledPair = tunnelled_pair()
+    near, far = pair.connect()
+    with near, far:
+        round_trip(near, far)
+        pair.server.ip("address", "flush", "dev", "tun0")
+        pair.listener.expect("warning: tun0 has no IPv4 address")
+        pair.listener.expect("tun0 is given the address of --address again")
+        pair.listener.expect(f"tun0 has address {SERVER_TUNNEL}", occurrence=2)
+        round_trip(near, far)
+    assert pair.listener.errors().count("has no IPv4 address") == 1
+
+
+def test_another_address_is_left_alone(bare_server: Callable[..., BareServer]) -> None:
+    """The address of --address makes way for one that a person gives instead."""
+    server = bare_server()
+    host = server.scene.server
+    host.ip("address", "delete", SERVER_CIDR, "dev", "tun0")
+    host.address("tun0", "10.64.0.9/24")
+    time.sleep(1.5)  # the time itself is what is tested
+    assert SERVER_TUNNEL not in host.ip("address", "show", "dev", "tun0").split()
+    assert destination_of_the_next(server) == "10.64.0.9"
+
+
+def reverse_path_drops(host: lab.Host) -> int:
+    """How many packets the kernel dropped for where they came from."""
+    return int(host.run("nstat", "-asz", "TcpExtIPReversePathFilter").stdout.split()[-2])
+
+
+def test_reverse_path_filter_becomes_strict(
+    bare_endpoint: Callable[..., BareEndpoint]
+) -> None:
+    """Of the interface's own number and that of all the larger one counts."""
+    endpoint = bare_endpoint()
+    host, tunnel = endpoint.scene.client, endpoint.tunnel
+    for variable in ("all", "tun0"):
+        host.sysctl(f"net.ipv4.conf.{variable}.rp_filter", 0)
+    assert "rp_filter" not in tunnel.errors()
+    for occurrence, variable in enumerate(("all", "tun0"), 1):
+        host.sysctl(f"net.ipv4.conf.{variable}.rp_filter", 1)
+        tunnel.expect("warning: net.ipv4.conf.tun0.rp_filter", occurrence=occurrence)
+        before = reverse_path_drops(host)
+        endpoint.remote.send(a_segment())
+        lab.wait_until(lambda: reverse_path_drops(host) > before)
+        host.sysctl("net.ipv4.conf.tun0.rp_filter", 2)
+        tunnel.expect("rp_filter lets in again", occurrence=occurrence)
+        host.sysctl("net.ipv4.conf.all.rp_filter", 0)
+
+
+def test_strict_reverse_path_filter_of_a_server(bare_server: Callable[..., BareServer]) -> None:
+    """It drops nothing that comes from the interface's own subnet."""
+    server = bare_server()
+    host = server.scene.server
+    host.sysctl("net.ipv4.conf.tun0.rp_filter", 1)
+    before = reverse_path_drops(host)
+    with server.peer() as peer:
+        server.introduce(peer)
+    assert reverse_path_drops(host) == before
+    assert "rp_filter" not in server.tunnel.errors()
+
+
 def test_interface_is_down(bare_server: Callable[..., BareServer]) -> None:
     server = bare_server()
     host = server.scene.server
     host.ip("link", "set", "tun0", "down")
+    server.tunnel.expect("warning: tun0 is down")
     with server.peer() as peer:
         peer.send(a_segment())
         counters = wait_until_accounted(server.tunnel, 1)
         lab.wait_until(lambda: server.tunnel.counters()["discard_in_tunnel_down"] == 1)
         assert counters["discard_in_write_error"] == 0
         host.ip("link", "set", "tun0", "up")
+        server.tunnel.expect("tun0 is up again")
         assert server.retapped(server.tunnel).introduce(peer)
+    assert server.tunnel.errors().count("tun0 is down") == 1
 
 
 def test_settings_of_the_interface(
