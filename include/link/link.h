@@ -25,13 +25,14 @@ struct link_tun {
 enum { LINK_KIND_SIZE = 16 }; /* of "openvswitch", the longest one, there is room to spare */
 
 struct link_state {
-	unsigned ifindex;    /* 0: there is no such interface */
-	char name[IFNAMSIZ]; /* as it is called now */
-	uint32_t mtu;        /* bytes */
-	bool is_up;          /* IFF_UP */
-	bool has_carrier;    /* IFLA_CARRIER */
-	uint64_t dropped;    /* packets that it was to send and did not take, since it was made */
-	unsigned master;     /* ifindex of the interface that it is enslaved to, 0: none */
+	unsigned ifindex;       /* 0: there is no such interface */
+	char name[IFNAMSIZ];    /* as it is called now */
+	uint32_t mtu;           /* bytes */
+	bool is_up;             /* IFF_UP */
+	bool has_carrier;       /* IFLA_CARRIER */
+	bool is_point_to_point; /* no addresses on its link: what is sent finds its only end */
+	uint64_t dropped;       /* packets that it was to send and did not take, since it was made */
+	unsigned master;        /* ifindex of the interface that it is enslaved to, 0: none */
 	char master_kind[LINK_KIND_SIZE]; /* "bridge", "bond", "team", "vrf"; empty: not known */
 	struct link_tun tun;
 };

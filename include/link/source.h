@@ -9,7 +9,8 @@
  * somebody else. An address may be used when it stands on the device, or on the VRF that the device
  * belongs to, or when the matched route names it (`src`). Whether it does tells the route as it
  * stands in its table (RTM_F_FIB_MATCH); a destination without a route, which the kernel takes to
- * be on the link of a socket's device, has none.
+ * be on the link of a socket's device, has none. What is sent there gets lost where a link has
+ * addresses: nobody answers for the destination's.
  *
  * Questions come in rounds, on one socket, and what they have in common is asked once in a round.
  */
@@ -52,7 +53,8 @@ struct link_source {
 	int error;                 /* negative errno: it is not sent; 0: it is, see the others */
 	struct ip_address address; /* that it would leave from, all zero: none */
 	bool may_be_used;
-	bool has_route; /* and `route` is filled; not asked where the address may be used */
+	bool lacks_route; /* and what is sent gets lost, or the route refuses it */
+	bool has_route;   /* and `route` is filled; not asked where the address may be used */
 	struct link_route route;
 };
 

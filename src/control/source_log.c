@@ -91,6 +91,17 @@ static void tell(const struct source_log *log, struct source_trouble *trouble)
 			    log->device, what, is_for_all ? " (waiting for DHCP?)" : "");
 }
 
+static void tell_route(const struct source_log *log, struct source_trouble *trouble)
+{
+	char text[IP_ADDRESS_TEXT_SIZE];
+
+	trouble->is_told = true;
+	log_warning("%s has no route to %s: as a rule nothing arrives there; give the device a "
+		    "default route with a metric of its own ('ip route add default via GATEWAY dev "
+		    "%s metric NUMBER')",
+		    log->device, ip_address_text(&trouble->destination, text), log->device);
+}
+
 static bool is_news(const struct source_trouble *trouble)
 {
 	return trouble->is_there &&
@@ -105,6 +116,15 @@ static void tell_what_is_missing(void *state)
 		tell(log, &log->of_device);
 	if (is_news(&log->of_destination))
 		tell(log, &log->of_destination);
+	if (is_news(&log->of_route))
+		tell_route(log, &log->of_route);
+}
+
+static void be_patient(struct source_log *log, const struct source_trouble *trouble)
+{
+	if (is_news(trouble) && !event_timer_is_started(&log->patience))
+		event_timer_start(log->loop, &log->patience, PATIENCE_MS, tell_what_is_missing,
+				  log);
 }
 
 static void end_trouble(struct source_trouble *trouble)
@@ -151,7 +171,20 @@ void source_log_is_missing(struct source_log *log, struct source_trouble *troubl
 			source_log_command(trouble->command, log->device, &source->route,
 					   &source->address);
 	}
-	if (is_news(trouble) && !event_timer_is_started(&log->patience))
-		event_timer_start(log->loop, &log->patience, PATIENCE_MS, tell_what_is_missing,
-				  log);
+	be_patient(log, trouble);
+}
+
+void source_log_lacks_route(struct source_log *log, const struct ip_address *destination)
+{
+	if (!log->of_route.is_there)
+		log->of_route.destination = *destination;
+	log->of_route.is_there = true;
+	be_patient(log, &log->of_route);
+}
+
+void source_log_routes_are_there(struct source_log *log)
+{
+	if (log->of_route.is_told)
+		log_info("%s has a route to every destination again", log->device);
+	end_trouble(&log->of_route);
 }

@@ -1,9 +1,11 @@
 /*
- * The lines about addresses to send from: one when there is none, one when there is one again.
+ * The lines about addresses to send from, and about routes to destinations: one when there is none,
+ * one when there is one again.
  *
  * Theory of operation. A DHCP client may take an address away and give it back within a moment, at
  * each renewal; so what is missing is told only when it still is after PATIENCE_MS. Missing for the
- * device is one matter, missing for single destinations while the device has one is another.
+ * device is one matter, missing for single destinations while the device has one is another, and a
+ * missing route the third.
  */
 #ifndef UDP_ENCAP_TUN_SOURCE_LOG_H
 #define UDP_ENCAP_TUN_SOURCE_LOG_H
@@ -33,6 +35,7 @@ struct source_log {
 	struct ip_address told; /* that the device sends from, all zero: none yet */
 	struct source_trouble of_device;
 	struct source_trouble of_destination;
+	struct source_trouble of_route; /* to a destination, from an address that there is */
 };
 
 void source_log_start(struct source_log *log, event_loop *loop, const char *device);
@@ -57,6 +60,12 @@ void source_log_destinations_have(struct source_log *log);
 void source_log_is_missing(struct source_log *log, struct source_trouble *trouble,
 			   const struct ip_address *destination, const struct link_source *source,
 			   const struct link_round *round);
+
+/** A destination has no route over the device. */
+void source_log_lacks_route(struct source_log *log, const struct ip_address *destination);
+
+/** Every destination has one. */
+void source_log_routes_are_there(struct source_log *log);
 
 /**
  * Writes the command that makes a route name a source, "" where one line does not say it.

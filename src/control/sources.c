@@ -139,6 +139,9 @@ static void ask_for_entry(struct peer_entry *entry, void *argument)
 			   &source);
 	if (slice->error < 0)
 		return;
+	if (source.lacks_route)
+		source_log_lacks_route(&slice->sources->log, &destination->peer.remote.address);
+	slice->sources->lacks_way |= source.lacks_route || !source.may_be_used;
 	if (source.may_be_used)
 		peer_entry_set_source(entry, SOURCE_IS_OWN, &source.address);
 	else if (source.error < 0)
@@ -190,6 +193,9 @@ static void end_pass(struct sources *sources)
 	struct connection_store_iterator all = connection_store_begin(store);
 	uint32_t missing = 0;
 
+	if (sources->asks_all && !sources->lacks_way)
+		source_log_routes_are_there(&sources->log);
+	sources->asks_all = false;
 	if (!sources->has_missing)
 		return;
 	(void)connection_store_visit(store, &all, UINT32_MAX, count_missing, &missing);
@@ -208,7 +214,7 @@ static int ask_what_is_due(struct slice *slice)
 		return error;
 	if (slice->round.device.ifindex == 0 || !slice->round.device.is_up) {
 		source_log_device_is_away(&sources->log);
-		sources->device_is_due = false;
+		sources->device_is_due = sources->asks_all = false;
 		sources->all_left = sources->new_left = 0;
 		return 0;
 	}
@@ -243,12 +249,19 @@ static uint32_t places_in(const struct sources *sources)
 	return connection_store_begin(sources->settings.peers->store).end;
 }
 
+static void ask_all(struct sources *sources)
+{
+	sources->device_is_due = true;
+	sources->all_left = places_in(sources);
+	sources->asks_all = true;
+	sources->lacks_way = false;
+}
+
 void sources_look(struct sources *sources)
 {
 	if (sources->loop == NULL)
 		return;
-	sources->device_is_due = true;
-	sources->all_left = places_in(sources);
+	ask_all(sources);
 	event_timer_stop(&sources->next);
 	run_slice(sources);
 }
@@ -262,8 +275,7 @@ static void hear_of_routes(void *state)
 
 	event_watch_stop(&sources->watch);
 	link_monitor_drain(sources->monitor);
-	sources->device_is_due = true;
-	sources->all_left = places_in(sources);
+	ask_all(sources);
 	/* a pass that is under way goes on at its own pace */
 	if (!event_timer_is_started(&sources->next))
 		run_slice(sources);

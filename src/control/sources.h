@@ -43,10 +43,12 @@ struct sources {
 	struct event_timer quiet; /* until new entries are looked for again */
 	struct source_log log;
 	bool device_is_due;
-	uint32_t cursor;    /* the place that is looked at next */
-	uint32_t all_left;  /* places whose entries are asked for */
-	uint32_t new_left;  /* places whose entries are, if they were never */
-	bool has_missing;   /* some entry was told that it has no source */
+	uint32_t cursor;   /* the place that is looked at next */
+	uint32_t all_left; /* places whose entries are asked for */
+	uint32_t new_left; /* places whose entries are, if they were never */
+	bool has_missing;  /* some entry was told that it has no source */
+	bool asks_all;     /* this pass began with all entries */
+	bool lacks_way;    /* some destination had no route or no address since such a pass began */
 	struct retry retry; /* of a question that could not be asked */
 };
 

@@ -103,6 +103,7 @@ static int read_link(const struct nlmsghdr *message, void *argument)
 
 	state->ifindex = (unsigned)info->ifi_index;
 	state->is_up = (info->ifi_flags & IFF_UP) != 0;
+	state->is_point_to_point = (info->ifi_flags & (IFF_POINTOPOINT | IFF_NOARP)) != 0;
 	return mnl_attr_parse(message, sizeof(*info), read_link_attribute, state);
 }
 

@@ -174,6 +174,12 @@ static int ask_matched_route(struct link_round *round, const struct link_datagra
 	return error < 0 && !is_answer(error) ? error : 0;
 }
 
+/* Whether an answer is about the route, and not the device. */
+static bool is_refusal(int error)
+{
+	return error < 0 && error != -ENETDOWN && error != -ENODEV;
+}
+
 int link_ask_source(struct link_round *round, const struct link_datagram *datagram,
 		    struct link_source *source)
 {
@@ -184,15 +190,21 @@ int link_ask_source(struct link_round *round, const struct link_datagram *datagr
 	if (error < 0 && !is_answer(error))
 		return error;
 	source->error = error;
+	source->lacks_route = is_refusal(error);
 	if (error < 0 || ip_address_is_none(&used.source))
 		return 0;
 	source->address = used.source;
 	source->may_be_used = link_round_lends(round, &source->address);
-	if (source->may_be_used)
+	/* where there is a gateway there is a route */
+	if (source->may_be_used &&
+	    (round->device.is_point_to_point || used.is_more || !ip_address_is_none(&used.gateway)))
 		return 0;
 	error = ask_matched_route(round, datagram, source);
-	source->may_be_used = source->has_route &&
-			      ip_address_equal(&source->route.source, &source->address);
+	if (source->may_be_used)
+		source->lacks_route = error == 0 && !source->has_route;
+	else
+		source->may_be_used = source->has_route &&
+				      ip_address_equal(&source->route.source, &source->address);
 	return error;
 }
 

@@ -1,5 +1,6 @@
 """From which address an endpoint sends (T5): the WAN's own or one that the route names, and nothing
-at all while there is none; never another interface's, which would make the router a stranger."""
+at all while there is none; never another interface's, which would make the router a stranger. And
+destinations that no route leads to."""
 
 from __future__ import annotations
 
@@ -316,6 +317,44 @@ def test_destination_that_has_none(
         tunnel.expect("eth0 has an address to send from to every destination", 1)
 
 
+@pytest.mark.parametrize("route", [
+    ("default", "via", "172.16.0.2", "dev", "lan"),
+    ("unreachable", "default"),
+])
+def test_destination_without_a_route(
+    laboratory: lab.Laboratory, start_tunnel: Callable[..., lab.Tunnel], route: tuple[str, ...]
+) -> None:
+    """The default route is another WAN's, so that the kernel looks for it on this one's link, or
+    refuses it; others go on. A line names it, and another one says when it has a route."""
+    scene = make_scene(laboratory)
+    scene.client.ip("route", "delete", "default")
+    scene.client.route(*route)
+    tunnel = start_endpoint(start_tunnel, scene.client)
+    with Wiretap(scene.client, tunnel.interface) as tap:
+        for destination in (GATEWAY, "198.51.100.77"):
+            tap.send(Ipv4(CLIENT_TUNNEL, destination, a_segment()).to_bytes())
+        tunnel.expect("warning: eth0 has no route to 198.51.100.77")
+        scene.client.route("198.51.100.0/24", "via", GATEWAY, "dev", "eth0")
+        tunnel.expect("eth0 has a route to every destination again")
+    assert len(lines_with(tunnel, "has no route")) == 1
+
+
+def test_route_is_renewed(
+    laboratory: lab.Laboratory, start_tunnel: Callable[..., lab.Tunnel]
+) -> None:
+    """Deleted and made anew, as DHCP clients do: nobody's concern."""
+    scene = make_scene(laboratory)
+    tunnel = start_endpoint(start_tunnel, scene.client)
+    with Wiretap(scene.client, tunnel.interface) as tap:
+        tap.send(Ipv4(CLIENT_TUNNEL, scene.server_address, a_segment()).to_bytes())
+        lab.wait_until(lambda: tunnel.counters()["out_segments"] == 1)
+        default = ("default", "via", GATEWAY, "dev", "eth0")
+        lines = [f"route {what} {' '.join(default)}" for what in ("delete", "add")] * 20
+        scene.client.run("ip", "-batch", "-", input="\n".join(lines) + "\n")
+        time.sleep(0.6)  # a warning would have come
+    assert not lines_with(tunnel, "route")
+
+
 _TUNSETIFF = 0x400454CA
 _IFF_TUN, _IFF_NO_PI = 1, 0x1000
 
@@ -389,6 +428,7 @@ def test_point_to_point(
             lease()
             assert far.recv(100) == b"while it was away"
             transfer(near, far, payload, 1 << 20)
+        assert not lines_with(pair.endpoint, "no route")
         line = lines_with(pair.endpoint, "no address to send from")[-1]
         assert f"{STRANGER}, an address of lan: ip route change default dev ppp0 src" in line
         assert peers_of(pair.listener) == {"192.0.2.33"}
