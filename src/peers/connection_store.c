@@ -183,7 +183,7 @@ static void fill_entry(struct connection_store *store, const struct making *maki
 	atomic_store_explicit(&entry->last_tcp, now, memory_order_relaxed);
 	atomic_store_explicit(&entry->is_proven, false, memory_order_relaxed);
 	atomic_store_explicit(&entry->source_state, SOURCE_IS_NOT_ASKED_FOR, memory_order_relaxed);
-	atomic_store_explicit(&entry->sent, 0, memory_order_relaxed);
+	atomic_store_explicit(&entry->sent, 0, memory_order_relaxed); /* or `data` */
 	making->entry->aliases = 0;
 	atomic_store_explicit(&making->entry->singly_until, 0, memory_order_relaxed);
 	if (!store->settings.gives_tunnel_address)

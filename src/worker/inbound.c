@@ -134,8 +134,8 @@ static bool take_datagram(struct inbound *inbound, struct passage *passage, cons
 	return take_segment(inbound, passage, payload, length);
 }
 
-/* For an endpoint's control thread, which asks for data that does not go on: how the message ends.
- * A message's datagrams are of one flow. */
+/* For an endpoint's control thread, which asks for data that does not go on. All datagrams of a
+ * message come from one far end, and the last one is as good as any to tell what it is about. */
 static void note_data(struct inbound *inbound, const struct passage *passage)
 {
 	const struct received_message *message = passage->message;
