@@ -323,7 +323,8 @@ enum put_result connection_store_put(struct connection_store *store,
 	peer_entry_refresh(&entry->last_tcp, former->last_tcp);
 	atomic_store_explicit(&entry->is_proven, former->is_proven, memory_order_relaxed);
 	/* nobody knows what was sent to it once */
-	atomic_store_explicit(&entry->sent, SENT_MORE, memory_order_relaxed);
+	if (store->settings.provisional_part != 0)
+		atomic_store_explicit(&entry->sent, SENT_MORE, memory_order_relaxed);
 	(void)publish(store, &making, hash);
 	if (!former->is_proven) {
 		provisional_enter_anyway(&store->provisional);
