@@ -6,6 +6,10 @@
  * on one queue for life; without such a program the tun driver's flow table moves flows between
  * queues, which reorders them, so there is then only one queue. With virtio_net headers the kernel
  * hands over TCP super-packets and takes them back (TUNSETOFFLOAD, Linux drivers/net/tun.c).
+ *
+ * An interface that exists is taken over if it is persistent, multi-queue and no queue of it takes
+ * packets; a network manager may hold a detached one. Whether somebody uses it is found out before
+ * anything is said against it, so that no advice is about somebody else's interface.
  */
 #ifndef UDP_ENCAP_TUN_TUN_INTERFACE_H
 #define UDP_ENCAP_TUN_TUN_INTERFACE_H
@@ -25,6 +29,7 @@ enum tun_offload_gap {
 	TUN_OFFLOAD_IS_WHOLE,
 	TUN_OFFLOAD_LACKS_ECN,          /* segmentation of packets with CWR */
 	TUN_OFFLOAD_LACKS_SEGMENTATION, /* of any */
+	TUN_OFFLOAD_LACKS_HEADER,       /* the interface was made without it, and is held so */
 };
 
 struct tun_interface {
@@ -44,9 +49,10 @@ enum tun_obstacle {
 	TUN_HAS_NO_DEVICE,     /* /dev/net/tun is not there */
 	TUN_DEVICE_IS_CLOSED,  /* /dev/net/tun cannot be opened */
 	TUN_IS_ANOTHER_KIND,   /* an interface of that name that is no tun device */
-	TUN_IS_TAP,            /* layer 2 */
-	TUN_IS_SINGLE_QUEUE,   /* made without multi_queue */
-	TUN_IS_IN_USE,         /* has queues */
+	TUN_IS_IN_USE,         /* by another process */
+	TUN_IS_TAP,            /* layer 2, and no process uses it */
+	TUN_IS_SINGLE_QUEUE,   /* made without multi_queue, and no process uses it */
+	TUN_HAS_OTHER_HEADERS, /* in front of its packets, and is held so by another process */
 	TUN_WAS_TAKEN,         /* got another holder while it was being taken over */
 	TUN_IS_NOT_PERMITTED,  /* a queue is refused: EPERM */
 	TUN_QUEUE_IS_BUSY,     /* a queue is refused: EBUSY */

@@ -19,7 +19,10 @@ struct link_tun {
 	bool is_tun;     /* created through /dev/net/tun */
 	bool is_layer_3; /* IFF_TUN, not IFF_TAP */
 	bool is_multi_queue;
-	uint32_t queues; /* attached and detached; known only when multi-queue */
+	bool is_persistent;   /* stays when the last process lets go of it */
+	bool has_packet_info; /* IFF_NO_PI is not set */
+	bool has_vnet_header;
+	uint32_t queues; /* that packets come to; known only when multi-queue */
 };
 
 enum { LINK_KIND_SIZE = 16 }; /* of "openvswitch", the longest one, there is room to spare */

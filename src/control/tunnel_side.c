@@ -389,9 +389,27 @@ static void follow_condition(struct tunnel_side *side, bool is_up)
 	side->condition = now;
 }
 
+/* The kernel spreads packets over all queues that are attached, whoever reads them. */
+static void follow_queues(struct tunnel_side *side, const struct link_state *state)
+{
+	size_t own = side->settings.tun->queue_count;
+	bool has_strange_queues = state->tun.queues > own;
+
+	if (has_strange_queues == side->has_strange_queues)
+		return;
+	side->has_strange_queues = has_strange_queues;
+	if (has_strange_queues)
+		log_warning("another process has attached itself to %s (%zu of %u queues are ours) "
+			    "and takes packets away: connections stand still until it lets go",
+			    name_of(side), own, state->tun.queues);
+	else
+		log_info("%s is ours alone again", name_of(side));
+}
+
 void tunnel_side_follow(struct tunnel_side *side, const struct link_state *state,
 			struct trouble *trouble)
 {
+	follow_queues(side, state);
 	follow_addresses(side, state->is_up, trouble);
 	follow_condition(side, state->is_up);
 }

@@ -7,7 +7,8 @@
  * all addresses of this machine, whichever interface they stand on; the interface's MTU the bound
  * of super-packets. What was changed on an interface that stays is undone; one that this process
  * made takes everything with it. What fails for a passing reason is noted as trouble and done at
- * the next look, which comes by itself; what fails for good is said once.
+ * the next look, which comes by itself; what fails for good is said once. A queue that is not ours
+ * takes packets away (a network manager's detached one, attached again): that is said, too.
  *
  * A network manager may take away the address of --address, which is not its own. Where none is
  * left after a while, in which a person may give another one, it is given again.
@@ -48,6 +49,7 @@ struct tunnel_side {
 	struct tunnel_condition condition; /* as it was told */
 	event_loop *loop;
 	struct event_timer give_again; /* the address of --address */
+	bool has_strange_queues;       /* somebody else's, and that was said */
 	bool has_given_address;
 	bool has_added_route;   /* to --peer-pool */
 	bool has_foreign_route; /* there is one to --peer-pool over another interface */

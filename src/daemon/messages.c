@@ -57,18 +57,26 @@ static void message_occupied(const char *name, enum tun_obstacle obstacle)
 			  name);
 		break;
 	case TUN_IS_TAP:
-		log_error("interface %s exists and is a tap device: delete it, or make it with "
-			  "'ip tuntap add dev %s mode tun multi_queue'",
+		log_error("interface %s exists and is a tap device that no process uses: choose "
+			  "another name for --interface or, if nobody needs it, delete it and make "
+			  "it with 'ip tuntap add dev %s mode tun multi_queue'",
 			  name, name);
 		break;
 	case TUN_IS_SINGLE_QUEUE:
-		log_error("interface %s exists without multi_queue: delete it, or make it with "
-			  "'ip tuntap add dev %s mode tun multi_queue'",
+		log_error("interface %s exists without multi_queue, and no process uses it: choose "
+			  "another name for --interface or, if nobody needs it, delete it and make "
+			  "it with 'ip tuntap add dev %s mode tun multi_queue'",
 			  name, name);
 		break;
 	case TUN_IS_IN_USE:
-		log_error("interface %s is in use by another process: stop that one, or choose "
-			  "another name for --interface",
+		log_error("interface %s is in use by another process, such as another VPN: choose "
+			  "another name for --interface, or end that process first",
+			  name);
+		break;
+	case TUN_HAS_OTHER_HEADERS:
+		log_error("another process keeps interface %s with packet headers that do not fit: "
+			  "systemd-networkd wants PacketInfo=no, and VNetHeader= as --tun-offload "
+			  "is (yes or no)",
 			  name);
 		break;
 	default:
@@ -115,6 +123,7 @@ void message_tun_failure(const char *name, const struct tun_failure *failure)
 	case TUN_IS_TAP:
 	case TUN_IS_SINGLE_QUEUE:
 	case TUN_IS_IN_USE:
+	case TUN_HAS_OTHER_HEADERS:
 	case TUN_WAS_TAKEN:
 		message_occupied(name, failure->obstacle);
 		break;
@@ -140,7 +149,11 @@ void message_tun_gaps(const struct tun_interface *tun)
 		log_warning("flows cannot be steered to queues (%s; CAP_BPF may be missing): one "
 			    "queue and one worker",
 			    strerror(tun->steering_error));
-	if (tun->offload_gap != TUN_OFFLOAD_IS_WHOLE)
+	if (tun->offload_gap == TUN_OFFLOAD_LACKS_HEADER)
+		log_info("tunnel interface %s was made without offload header, and another process "
+			 "keeps it so: slower, not less (systemd-networkd: VNetHeader=yes)",
+			 tun->name);
+	else if (tun->offload_gap != TUN_OFFLOAD_IS_WHOLE)
 		log_info("the kernel gives tunnel interface %s no %s offload: slower, not less",
 			 tun->name,
 			 tun->offload_gap == TUN_OFFLOAD_LACKS_ECN ? "ECN segmentation"

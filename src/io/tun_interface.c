@@ -31,17 +31,35 @@ static int open_device(struct tun_failure *failure)
 	return fd;
 }
 
-/* Whether an interface that exists can be taken over. */
-static bool may_take_over(const struct link_tun *tun, struct tun_failure *failure)
+/*
+ * Whether some process uses it. One that is not persistent is there only as long as a process holds
+ * it. The kernel tells of queues only of one that is multi-queue; there, one that is detached keeps
+ * the carrier up (systemd-networkd's KeepCarrier=) and takes no packet. Of another one the carrier
+ * says that it has its queue.
+ */
+static bool is_in_use(const struct link_state *state)
 {
+	const struct link_tun *tun = &state->tun;
+
+	if (!tun->is_persistent)
+		return true;
+	return tun->is_multi_queue ? tun->queues > 0 : state->has_carrier;
+}
+
+/* Whether an interface that exists can be taken over. That nobody uses it is the first question,
+ * for what is said about any other obstacle is how to replace it. */
+static bool may_take_over(const struct link_state *state, struct tun_failure *failure)
+{
+	const struct link_tun *tun = &state->tun;
+
 	if (!tun->is_tun)
 		return fail(failure, TUN_IS_ANOTHER_KIND, 0);
+	if (is_in_use(state))
+		return fail(failure, TUN_IS_IN_USE, 0);
 	if (!tun->is_layer_3)
 		return fail(failure, TUN_IS_TAP, 0);
 	if (!tun->is_multi_queue)
 		return fail(failure, TUN_IS_SINGLE_QUEUE, 0);
-	if (tun->queues > 0)
-		return fail(failure, TUN_IS_IN_USE, 0);
 	return true;
 }
 
@@ -72,16 +90,6 @@ static bool attach_queue(struct tun_interface *tun, short flags, struct tun_fail
 	(void)fail(failure, queue_obstacle(errno), errno);
 	close(fd);
 	return false;
-}
-
-/* Between the look at a free interface and the first queue, another process may have come. */
-static bool is_only_holder(const struct tun_interface *tun, struct tun_failure *failure)
-{
-	struct link_state state;
-
-	if (link_read(tun->name, &state) < 0 || state.tun.queues <= 1)
-		return true;
-	return fail(failure, TUN_WAS_TAKEN, 0);
 }
 
 static short queue_flags(int fd, bool offload)
@@ -122,6 +130,29 @@ static bool negotiate_offload(struct tun_interface *tun, struct tun_failure *fai
 	return true;
 }
 
+/*
+ * An interface that existed, once it has a queue of ours. Between the look at it and that queue,
+ * another process may have come. Where one holds a queue, a detached one too, the headers are what
+ * the interface was made with (Linux drivers/net/tun.c, tun_set_iff()), whatever was asked for.
+ * @flags: what was asked for
+ */
+static bool suits(struct tun_interface *tun, short flags, struct tun_failure *failure)
+{
+	struct link_state state;
+	int error = link_read(tun->name, &state);
+
+	if (error < 0)
+		return fail(failure, TUN_CANNOT_BE_READ, -error);
+	if (state.tun.queues > 1)
+		return fail(failure, TUN_WAS_TAKEN, 0);
+	if (state.tun.has_packet_info || (state.tun.has_vnet_header && !(flags & IFF_VNET_HDR)))
+		return fail(failure, TUN_HAS_OTHER_HEADERS, 0);
+	if (tun->has_vnet_header && !state.tun.has_vnet_header)
+		tun->offload_gap = TUN_OFFLOAD_LACKS_HEADER;
+	tun->has_vnet_header = state.tun.has_vnet_header;
+	return true;
+}
+
 static bool open_first_queue(struct tun_interface *tun, bool offload, bool exists,
 			     struct tun_failure *failure)
 {
@@ -136,9 +167,9 @@ static bool open_first_queue(struct tun_interface *tun, bool offload, bool exist
 	if (!attach_queue(tun, exists ? flags : (short)(flags | (short)IFF_TUN_EXCL), failure))
 		return false;
 	tun->is_made = !exists;
-	if (!exists || is_only_holder(tun, failure))
+	if (!exists || suits(tun, flags, failure))
 		return true;
-	/* only the queue: offloads and steering are the other process's now */
+	/* only the queue: offloads and steering are another process's */
 	close(tun->queues[--tun->queue_count]);
 	return false;
 }
@@ -172,7 +203,7 @@ bool tun_interface_open(struct tun_interface *tun, const char *name, size_t queu
 	error = link_read(name, &state);
 	if (error < 0)
 		return fail(failure, TUN_CANNOT_BE_READ, -error);
-	if (state.ifindex != 0 && !may_take_over(&state.tun, failure))
+	if (state.ifindex != 0 && !may_take_over(&state, failure))
 		return false;
 	if (!open_first_queue(tun, offload, state.ifindex != 0, failure) ||
 	    !open_other_queues(tun, queues, failure) || !negotiate_offload(tun, failure)) {

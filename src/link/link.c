@@ -24,9 +24,17 @@ static int read_tun_attribute(const struct nlattr *attribute, void *argument)
 	case IFLA_TUN_MULTI_QUEUE:
 		tun->is_multi_queue = mnl_attr_get_u8(attribute) != 0;
 		break;
+	case IFLA_TUN_PI:
+		tun->has_packet_info = mnl_attr_get_u8(attribute) != 0;
+		break;
+	case IFLA_TUN_VNET_HDR:
+		tun->has_vnet_header = mnl_attr_get_u8(attribute) != 0;
+		break;
+	case IFLA_TUN_PERSIST:
+		tun->is_persistent = mnl_attr_get_u8(attribute) != 0;
+		break;
 	case IFLA_TUN_NUM_QUEUES:
-	case IFLA_TUN_NUM_DISABLED_QUEUES:
-		tun->queues += mnl_attr_get_u32(attribute);
+		tun->queues = mnl_attr_get_u32(attribute);
 		break;
 	default:
 		break;

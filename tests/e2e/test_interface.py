@@ -10,6 +10,7 @@ from collections.abc import Callable
 import lab
 import pytest
 from datagrams import BareEndpoint, BareServer, a_segment, same_sequence, wait_until_accounted
+from queues import MULTI_QUEUE, NO_PI, TUN, VNET_HEADER, held_queue
 from reference.packets import Ipv4
 from streams import round_trip
 from tunnels import (
@@ -227,6 +228,39 @@ def test_interface_made_beforehand(
     for host in (scene.server, scene.client):
         assert "tun0" in host.ip("tuntap", "show")
         assert "inet" in host.ip("address", "show", "dev", "tun0")
+
+
+@pytest.mark.parametrize("threads, header", [(1, 0), (4, 0), (4, VNET_HEADER)])
+def test_network_manager_holds_a_detached_queue(
+    laboratory: lab.Laboratory, start_tunnel: Callable[..., lab.Tunnel], threads: int, header: int
+) -> None:
+    """As systemd-networkd with KeepCarrier=yes: the interface is taken over, and all packets are
+    the program's, also when it starts again. A queue that is attached later is told of."""
+    scene = lab.pair(laboratory)
+    options = ("--threads", threads)
+    with held_queue(scene.server, kind=TUN | MULTI_QUEUE | NO_PI | header) as queue:
+        queue.detach()
+        scene.server.ip("link", "set", "tun0", "up")
+        (link,) = json.loads(scene.server.ip("-json", "link", "show", "tun0"))
+        assert "LOWER_UP" in link["flags"], "a detached queue keeps the carrier"
+        endpoint = start_endpoint(start_tunnel, scene.client, scene.server_address)
+        for _ in range(2):
+            listener = start_server(start_tunnel, scene.server, options=options)
+            for _ in range(4):
+                near, far = connect_through_tunnel(
+                    scene.client, scene.server, scene.server_address
+                )
+                with near, far:
+                    round_trip(near, far)
+            assert "attached itself" not in listener.errors()
+            assert ("without offload header" in listener.errors()) == (header == 0)
+            queue.attach()
+            listener.expect("another process has attached itself to tun0")
+            queue.detach()
+            listener.expect("tun0 is ours alone again")
+            assert listener.stop() == 0
+        assert endpoint.alive
+    assert "tun0" in scene.server.ip("tuntap", "show")
 
 
 def gso_max_size(host: lab.Host) -> int:

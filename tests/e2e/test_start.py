@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import lab
+from queues import MULTI_QUEUE, NO_PI, TAP, TUN, VNET_HEADER, held_queue
 from reference.peer import open_tun
 from streams import Payload, Stream
 from tunnels import (
@@ -115,6 +116,45 @@ def test_interface_of_another_program(laboratory: lab.Laboratory, program: Path)
         queue = open_tun("tun0")
     with open(queue, "rb", buffering=0):
         assert_refused(host, program, *arguments(), says="tun0")
+
+
+@pytest.mark.parametrize(
+    "kind, persistent, is_detached",
+    [
+        (TUN, True, False),
+        (TUN | MULTI_QUEUE, True, False),
+        (TUN | MULTI_QUEUE, False, True),
+        (TAP, True, False),
+        (TAP, False, False),
+        (TAP | MULTI_QUEUE, True, False),
+    ],
+)
+def test_interface_of_another_vpn(
+    laboratory: lab.Laboratory, program: Path, kind: int, persistent: bool, is_detached: bool
+) -> None:
+    """Of whatever kind it is: that it is in use is said, and nobody is told to delete it."""
+    host = lab.pair(laboratory).server
+    with held_queue(host, kind=kind, persistent=persistent) as queue:
+        if is_detached:
+            queue.detach()
+        done = host.run(program, *arguments(), check=False, timeout=10)
+        assert done.returncode == 1 and done.stderr.count("\n") == 1, done
+        assert "tun0 is in use by another process" in done.stderr
+        assert "delete" not in done.stderr and "tuntap" not in done.stderr
+        assert "tun0" in host.ip("link")
+
+
+@pytest.mark.parametrize(
+    "flags, options", [(0, ()), (NO_PI | VNET_HEADER, ("--tun-offload", "off"))]
+)
+def test_interface_with_other_headers(
+    laboratory: lab.Laboratory, program: Path, flags: int, options: tuple[str, ...]
+) -> None:
+    """A network manager holds it with headers that cannot be changed then."""
+    host = lab.pair(laboratory).server
+    with held_queue(host, kind=TUN | MULTI_QUEUE | flags) as queue:
+        queue.detach()
+        assert_refused(host, program, *arguments(), *options, says="PacketInfo=no")
 
 
 def test_no_permission(laboratory: lab.Laboratory, program: Path) -> None:
