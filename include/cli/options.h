@@ -44,6 +44,8 @@ enum {
 	  "UDP port to receive on and to send from", NULL)                                         \
 	X(bind_to_interface, "bind-to-interface", 'b', INTERFACE, BOTH, true, NULL, 0, 0, "NAME",  \
 	  "the WAN device that carries the datagrams", NULL)                                       \
+	X(wait_for_device, "wait-for-device", 0, FLAG, BOTH, false, NULL, 0, 0, NULL,              \
+	  "start without the WAN device, and wait for it", NULL)                                   \
 	X(endpoint_port, "endpoint-port", 'e', NUMBER, BOTH, false, NULL, 1, UINT16_MAX, "PORT",   \
 	  "remote port; without it: server mode", NULL)                                            \
 	X(threads, "threads", 't', NUMBER, BOTH, false, NULL, 1, MAX_THREADS, "N", "workers",      \

@@ -39,8 +39,11 @@ struct control_settings {
 	struct exchange *exchange;
 	struct worker *const *workers;
 	size_t worker_count;
-	const int *sockets;   /* the workers', duplicated to send keepalives from */
-	unsigned wan_ifindex; /* of the device that they are bound to */
+	/* the workers', duplicated to send keepalives from; negative: there is no device yet */
+	const int *sockets;
+	/* called once when there are sockets after all, with one of them; control thread */
+	void (*has_sockets)(void *state, int socket);
+	void *has_sockets_state;
 };
 
 /**

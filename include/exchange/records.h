@@ -31,7 +31,7 @@ struct control_record {
 
 /** A worker's new sockets on their way from the control thread; the worker's own from then on. */
 struct socket_record {
-	int socket;          /* UDP socket */
+	int socket;          /* UDP socket; negative: none yet, there was no device so far */
 	int path_mtu_socket; /* the one that is asked for path MTUs; negative: none, all are unknown
 			      */
 };

@@ -59,7 +59,7 @@ struct udp_socket_buffers {
 };
 
 /**
- * Reads what a socket's buffers are. Main thread.
+ * Reads what a socket's buffers are. Main or control thread.
  * @count: of the sockets that were opened together
  */
 struct udp_socket_buffers udp_socket_buffers_of(int fd, size_t count);

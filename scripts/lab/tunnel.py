@@ -26,7 +26,7 @@ def _with_libraries(libraries: Sequence[Path], env: dict[str, object]) -> list[o
 
 
 class Tunnel(Process):
-    """The running program: Tunnel(host, ...) returns when it forwards. $UDP_ENCAP_TUN names
+    """The running program: Tunnel(host, ...) returns when it forwards, or said `says`. $UDP_ENCAP_TUN names
     another program than the one built in this tree. `interpose` has libraries of tests/interpose,
     by name, that make system calls of the program fail; `env` is what they read, added to the
     program's environment."""
@@ -35,7 +35,7 @@ class Tunnel(Process):
                  device: str = "eth0", endpoint_port: int | None = None,
                  address: str | None = None, options: Sequence[object] = (),
                  program: str | Path | None = None, interpose: Sequence[str] = (),
-                 env: dict[str, object] | None = None):
+                 env: dict[str, object] | None = None, says: str = "ready:"):
         self.interface = interface
         program = program or os.environ.get("UDP_ENCAP_TUN") or BUILT_HERE
         libraries = [Path(program).parent / "interpose" / f"{name}.so" for name in interpose]
@@ -49,7 +49,7 @@ class Tunnel(Process):
             command += ["--address", address]
         super().__init__(host.command([*command, *options]),
                          host.place(f"udp-encap-tun-{interface}"))
-        self.expect("ready:")
+        self.expect(says)
 
     def counters(self) -> dict[str, int]:
         """Ask for the counters, and read the block that comes."""

@@ -106,7 +106,10 @@ static bool set_up_interfaces(struct control *control, const struct control_sett
 		.exchange = settings->exchange,
 		.expiry = &control->expiry,
 		.drops = &control->kernel_drops,
-		.ifindex = settings->wan_ifindex,
+		.ifindex = udp_socket_ifindex(settings->sockets[0]),
+		.is_awaited = settings->sockets[0] < 0,
+		.has_sockets = settings->has_sockets,
+		.has_sockets_state = settings->has_sockets_state,
 	};
 
 	if (tunnel.is_server && !pool_key_find(&tunnel.pool_key))

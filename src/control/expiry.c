@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 enum {
@@ -163,6 +164,12 @@ void expiry_note_newcomers(struct expiry *expiry)
 		sweep_in(expiry, wait);
 }
 
+/* Where there is none yet, a descriptor that nothing can be sent by keeps its place. */
+static int duplicate(int socket)
+{
+	return socket < 0 ? eventfd(0, EFD_CLOEXEC) : fcntl(socket, F_DUPFD_CLOEXEC, 0);
+}
+
 int expiry_open(struct expiry *expiry, event_loop *loop, const struct expiry_settings *settings,
 		const int *sockets)
 {
@@ -175,7 +182,7 @@ int expiry_open(struct expiry *expiry, event_loop *loop, const struct expiry_set
 	while (expiry->settings.socket_count < settings->socket_count) {
 		size_t i = expiry->settings.socket_count;
 
-		expiry->sockets[i] = fcntl(sockets[i], F_DUPFD_CLOEXEC, 0);
+		expiry->sockets[i] = duplicate(sockets[i]);
 		if (expiry->sockets[i] < 0)
 			return -errno;
 		expiry->settings.socket_count++;

@@ -37,7 +37,7 @@ struct expiry {
 
 /**
  * Prepares it, without a sweep yet.
- * @sockets: `socket_count` of them, duplicated
+ * @sockets: `socket_count` of them, duplicated; negative: expiry_renew_sockets() brings them later
  * Returns 0 or a negative errno; expiry_close() is due all the same.
  */
 int expiry_open(struct expiry *expiry, event_loop *loop, const struct expiry_settings *settings,

@@ -20,14 +20,16 @@ void wan_start(struct wan *wan, event_loop *loop, const struct wan_settings *set
 	wan->look_again = look_again;
 	wan->look_again_state = look_again_state;
 	wan->ifindex = settings->ifindex;
+	wan->is_awaited = settings->is_awaited;
 }
 
 /* Says what could not be done, once, and comes again. @error: positive errno */
 static bool try_later(struct wan *wan, const char *what, uint16_t port, int error)
 {
 	if (!wan->is_retrying)
-		log_warning("%s is back, but cannot %s (port %u): %s; trying again",
-			    wan->settings.sockets.device, what, port, strerror(error));
+		log_warning("%s is %s, but cannot %s (port %u): %s; trying again",
+			    wan->settings.sockets.device, wan->is_awaited ? "there" : "back", what,
+			    port, strerror(error));
 	wan->is_retrying = true;
 	event_timer_start(wan->loop, &wan->retry, SOCKET_RETRY_MS, wan->look_again,
 			  wan->look_again_state);
@@ -72,6 +74,9 @@ static void hand_over(struct wan *wan, const int *sockets, const int *path_mtu_s
 		(void)channel_give_sockets(&wan->settings.exchange->channels[i], &record);
 	}
 	wan->is_retrying = false;
+	if (wan->is_awaited)
+		wan->settings.has_sockets(wan->settings.has_sockets_state, sockets[0]);
+	wan->is_awaited = false;
 }
 
 /* Opens all sockets before a worker gets one. @sockets: room for two for each worker */
@@ -120,7 +125,9 @@ static void stop_retrying(struct wan *wan)
 
 static void goes_away(struct wan *wan)
 {
-	if (!wan->is_gone)
+	if (!wan->is_gone && wan->is_awaited)
+		log_warning("waiting for %s, which is not there yet", wan->settings.sockets.device);
+	else if (!wan->is_gone)
 		log_warning("%s is gone: waiting for it to come back",
 			    wan->settings.sockets.device);
 	wan->is_gone = true;
@@ -132,12 +139,13 @@ static void goes_away(struct wan *wan)
 static void comes_back(struct wan *wan, const struct link_state *state)
 {
 	bool is_another = state->ifindex != wan->ifindex;
+	bool was_awaited = wan->is_awaited;
 
 	if (!is_another)
 		stop_retrying(wan);
 	else if (event_timer_is_started(&wan->retry) || !renew_sockets(wan))
 		return;
-	if (wan->is_gone || is_another)
+	if (!was_awaited && (wan->is_gone || is_another))
 		log_info("%s is back%s", wan->settings.sockets.device,
 			 is_another ? ": sockets bound to it again" : "");
 	wan->is_gone = false;

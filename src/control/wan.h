@@ -1,11 +1,12 @@
 /*
- * The bound device, which may go and come back.
+ * The bound device, which may go and come back, or come only later (--wait-for-device).
  *
  * Theory of operation. Sockets on a device that is gone stay useless when it comes back: all
  * workers get new ones, through their rings. A device of the same ifindex is the one that the
  * sockets are bound to, renamed or moved to another namespace, and back. What cannot be opened is
- * tried again after a while. What keeps a device that is there from carrying is said once
- * (wan_condition.h); the sockets stay, and carry when it is over.
+ * tried again after a while. One that is awaited comes as one that comes back: until then the
+ * workers have no sockets, and the port is not held. What keeps a device that is there from
+ * carrying is said once (wan_condition.h); the sockets stay, and carry when it is over.
  */
 #ifndef UDP_ENCAP_TUN_WAN_H
 #define UDP_ENCAP_TUN_WAN_H
@@ -25,6 +26,10 @@ struct wan_settings {
 	struct expiry *expiry;      /* sends keepalives by the sockets */
 	struct kernel_drops *drops; /* counts what they have no room for */
 	unsigned ifindex;           /* of the device that the sockets are bound to */
+	bool is_awaited;            /* there are no sockets yet: the device was never there */
+	/* called when the first sockets are there after all, with one of them */
+	void (*has_sockets)(void *state, int socket);
+	void *has_sockets_state;
 };
 
 struct wan {
@@ -35,11 +40,12 @@ struct wan {
 	void *look_again_state;
 	unsigned ifindex;               /* of the device that the sockets are bound to now */
 	struct wan_condition condition; /* as it was told last */
+	bool is_awaited;                /* it never was there, and there were no sockets yet */
 	bool is_gone;
 	bool is_retrying; /* sockets could not be opened, and that was logged */
 };
 
-/** Begins with sockets that are bound. @look_again: has wan_look() called */
+/** Begins with sockets that are bound, or without any. @look_again: has wan_look() called */
 void wan_start(struct wan *wan, event_loop *loop, const struct wan_settings *settings,
 	       event_handler *look_again, void *look_again_state);
 

@@ -29,6 +29,8 @@ struct program {
 	struct worker *workers[MAX_THREADS];
 	size_t worker_count;
 	size_t running;
+	bool has_sockets;
+	bool is_carrying; /* all workers run */
 };
 
 static size_t default_threads(const struct options *options)
@@ -64,6 +66,15 @@ static bool wan_is_there(const char *name)
 	return wan.ifindex != 0;
 }
 
+static void close_sockets(const int *sockets, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (sockets[i] >= 0)
+			close(sockets[i]);
+	}
+}
+
+/* With --wait-for-device there are none yet, all negative, when the device is not there. */
 static bool open_sockets(const struct options *options, int *sockets, size_t count)
 {
 	struct udp_socket_settings settings = control_socket_settings(options);
@@ -71,8 +82,26 @@ static bool open_sockets(const struct options *options, int *sockets, size_t cou
 
 	if (udp_sockets_open(&settings, sockets, count, &failure))
 		return true;
+	if (options->wait_for_device && failure.step == UDP_SOCKET_GETS_DEVICE &&
+	    failure.error == ENODEV) {
+		for (size_t i = 0; i < count; i++)
+			sockets[i] = -1;
+		return true;
+	}
 	message_socket_failure(&settings, &failure);
 	return false;
+}
+
+/* Sockets are there, now or on a device that came later. @socket: one of them */
+static void has_sockets(void *state, int socket)
+{
+	struct program *program = state;
+	struct udp_socket_buffers buffers = udp_socket_buffers_of(socket, program->worker_count);
+
+	message_socket_buffers(&buffers, program->worker_count); /* the others' are like it */
+	program->has_sockets = true;
+	if (program->is_carrying)
+		message_ready(program->options, program->worker_count);
 }
 
 static bool open_tunnel(struct program *program, size_t threads)
@@ -168,8 +197,7 @@ static bool create_workers(struct program *program, const int *sockets)
 	}
 	if (program->worker_count == count)
 		return true;
-	for (size_t i = program->worker_count; i < count; i++)
-		close(sockets[i]);
+	close_sockets(sockets + program->worker_count, count - program->worker_count);
 	log_error("no memory or descriptors for %zu workers (--threads)", count);
 	return false;
 }
@@ -179,15 +207,16 @@ static bool open_inside(struct program *program, const int *sockets, size_t thre
 {
 	bool is_open = open_tunnel(program, threads) && open_peers(program) &&
 		       open_exchange(program);
+	size_t used = is_open ? program->tun.queue_count : 0;
 
-	for (size_t i = is_open ? program->tun.queue_count : 0; i < threads; i++)
-		close(sockets[i]);
+	close_sockets(sockets + used, threads - used);
 	return is_open;
 }
 
 /*
  * The port is taken before the interface is touched, so that a second start by mistake changes
- * nothing; when flows cannot be steered there are fewer queues than sockets.
+ * nothing, unless there is a device to wait for (wan.h); when flows cannot be steered there are
+ * fewer queues than sockets.
  */
 static bool set_up(struct program *program, size_t threads)
 {
@@ -199,21 +228,23 @@ static bool set_up(struct program *program, size_t threads)
 		.peers = &program->peers,
 		.exchange = &program->exchange,
 		.workers = program->workers,
+		.has_sockets = has_sockets,
+		.has_sockets_state = program,
 	};
-	struct udp_socket_buffers buffers;
 	int sockets[MAX_THREADS];
 
-	if (!wan_is_there(options->bind_to_interface) || !open_sockets(options, sockets, threads))
+	if (!options->wait_for_device && !wan_is_there(options->bind_to_interface))
 		return false;
-	control.wan_ifindex = udp_socket_ifindex(sockets[0]);
+	if (!open_sockets(options, sockets, threads))
+		return false;
 	if (!open_inside(program, sockets, threads))
 		return false;
 	if (options->port_per_worker)
 		tun_interface_drain(&program->tun);
 	if (!create_workers(program, sockets))
 		return false;
-	buffers = udp_socket_buffers_of(sockets[0], threads); /* the others are like it */
-	message_socket_buffers(&buffers, threads);
+	if (sockets[0] >= 0)
+		has_sockets(program, sockets[0]);
 	control.worker_count = program->worker_count;
 	control.sockets = sockets;
 	return control_set_up(program->control, &control);
@@ -277,7 +308,9 @@ static int run(struct program *program)
 	if (!set_up(program, options->threads > 0 ? options->threads : default_threads(options)) ||
 	    !start_workers(program))
 		return EXIT_FAILED;
-	message_ready(options, program->worker_count);
+	program->is_carrying = true;
+	if (program->has_sockets)
+		message_ready(options, program->worker_count);
 	outcome = control_run(program->control);
 	if (outcome == CONTROL_LOST_TUNNEL)
 		log_error(

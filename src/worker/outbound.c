@@ -89,6 +89,7 @@ static enum counter failure_counter(int error)
 	case ENETDOWN:
 	case ENODEV:
 	case ENXIO:
+	case EBADF: /* there is no socket yet, see socket_record */
 		return COUNTER_discard_out_unreachable;
 	case EADDRNOTAVAIL:
 		return COUNTER_discard_out_no_source;

@@ -57,7 +57,7 @@ WRONG_ARGUMENTS = [
         for value in ("", "sixteen-letters-", "a/b", "a b", ".", "..", "tun%d")
     ),
 ]
-FLAGS = ("--solicited-only", "--log-peers", "--port-per-worker")
+FLAGS = ("--wait-for-device", "--solicited-only", "--log-peers", "--port-per-worker")
 OPTIONS_WITH_ARGUMENT = sorted({option for option, _, _ in WRONG_ARGUMENTS})
 
 

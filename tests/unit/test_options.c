@@ -100,6 +100,7 @@ static void defaults(void **state)
 	assert_int_equal(options.peer_pool.length, 0);
 	assert_int_equal(options.mtu, 0);
 	assert_int_equal(CPU_COUNT(&options.cpus), 0);
+	assert_false(options.wait_for_device);
 	assert_false(options.port_per_worker);
 	assert_int_equal(options.connection_timeout, 300);
 	assert_int_equal(options_max_connections(&options), 65536);
@@ -228,12 +229,13 @@ static void every_option_of_endpoint_mode(void **state)
 {
 	(void)state;
 	take("--endpoint-port 443 --keepalive 0 --keepalive-for 86400 --solicited-only "
-	     "--offload on --address 10.0.0.2/31");
+	     "--offload on --address 10.0.0.2/31 --wait-for-device");
 	assert_int_equal(options.endpoint_port, 443);
 	assert_false(options_server_mode(&options));
 	assert_int_equal(options.keepalive, 0);
 	assert_int_equal(options.keepalive_for, 86400);
 	assert_true(options.solicited_only);
+	assert_true(options.wait_for_device);
 	assert_true(options.offload);
 	assert_prefix(&options.address, 0x0a000002, 31);
 }
@@ -489,6 +491,7 @@ static void help_and_version(void **state)
 		"--port-per-worker",
 		"--cpus",
 		"--busy-poll",
+		"--wait-for-device",
 		"--address",
 		"--mtu",
 		"--peer-pool",

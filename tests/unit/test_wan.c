@@ -21,6 +21,7 @@ struct scene {
 	struct kernel_drops drops; /* likewise */
 	struct wan wan;
 	unsigned looks;
+	unsigned told; /* of first sockets */
 };
 
 static struct scene scene;
@@ -44,6 +45,13 @@ static uint16_t free_port(void)
 	assert_int_equal(getsockname(fd, &name.any, &length), 0);
 	close(fd);
 	return ntohs(name.ipv4.sin_port);
+}
+
+static void count_told(void *state, int socket)
+{
+	(void)state;
+	assert_true(socket >= 0);
+	scene.told++;
 }
 
 /* The workers' sockets were bound to a device of another ifindex than the one that is there. */
@@ -127,10 +135,37 @@ static void a_full_ring_is_tried_again(void **state)
 		assert_int_equal(ring_waiting(ring_of(i)), 1);
 }
 
+/* As a worker does, and closes them. */
+static void take_sockets(struct ring *ring)
+{
+	const struct socket_record *record = ring_front(ring);
+
+	assert_non_null(record);
+	close(record->socket);
+	close(record->path_mtu_socket);
+	ring_pop(ring);
+}
+
+/* The first sockets of a device that was awaited are told of, later ones are not. */
+static void an_awaited_device_comes(void **state)
+{
+	(void)state;
+	scene.wan.is_awaited = true;
+	scene.wan.settings.has_sockets = count_told;
+	for (unsigned turn = 0; turn < 2; turn++) {
+		assert_int_not_equal(look(), 0);
+		assert_int_equal(scene.told, 1);
+		for (size_t i = 0; i < WORKERS; i++)
+			take_sockets(ring_of(i));
+		scene.wan.ifindex = NEVER_AN_IFINDEX;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(all_workers_get_sockets, begin, end),
+		cmocka_unit_test_setup_teardown(an_awaited_device_comes, begin, end),
 		cmocka_unit_test_setup_teardown(a_full_ring_is_tried_again, begin, end),
 	};
 
