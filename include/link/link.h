@@ -34,7 +34,7 @@ struct link_state {
 	bool is_up;             /* IFF_UP */
 	bool has_carrier;       /* IFLA_CARRIER */
 	bool is_point_to_point; /* no addresses on its link: what is sent finds its only end */
-	uint64_t dropped;       /* packets that it was to send and did not take, since it was made */
+	uint64_t dropped;       /* packets to send that it did not take, since it was made */
 	unsigned master;        /* ifindex of the interface that it is enslaved to, 0: none */
 	char master_kind[LINK_KIND_SIZE]; /* "bridge", "bond", "team", "vrf"; empty: not known */
 	struct link_tun tun;

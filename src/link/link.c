@@ -199,7 +199,6 @@ static int read_sysctl(const char *path, char *value)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t got;
 
-
 	if (fd < 0)
 		return -errno;
 	got = read(fd, value, SYSCTL_VALUE_SIZE - 1);
