@@ -250,6 +250,35 @@ static bool set_up(struct program *program, size_t threads)
 	return control_set_up(program->control, &control);
 }
 
+static void report_cpu(size_t cpu, int error)
+{
+	log_error("cannot run a worker on CPU %zu (--cpus): %s; see 'lscpu' for those that are "
+		  "there",
+		  cpu, strerror(error));
+}
+
+/* Tries each of them with this thread, before anything is touched that a mistake should not. */
+static bool cpus_are_there(const cpu_set_t *cpus)
+{
+	cpu_set_t before;
+	bool are_there = true;
+
+	if (CPU_COUNT(cpus) == 0 || sched_getaffinity(0, sizeof(before), &before) < 0)
+		return true;
+	for (size_t cpu = 0; are_there && cpu < CPU_SETSIZE; cpu++) {
+		cpu_set_t one;
+
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		if (!CPU_ISSET(cpu, cpus) || sched_setaffinity(0, sizeof(one), &one) == 0)
+			continue;
+		report_cpu(cpu, errno);
+		are_there = false;
+	}
+	(void)sched_setaffinity(0, sizeof(before), &before);
+	return are_there;
+}
+
 /* Workers take turns on the CPUs of --cpus. */
 static bool pin_worker(const struct program *program, size_t number)
 {
@@ -263,12 +292,9 @@ static bool pin_worker(const struct program *program, size_t number)
 	while (!CPU_ISSET(cpu, cpus) || left-- > 0)
 		cpu++;
 	error = worker_pin(program->workers[number], cpu);
-	if (error == 0)
-		return true;
-	log_error("cannot run a worker on CPU %zu (--cpus): %s; see 'lscpu' for those that are "
-		  "there",
-		  cpu, strerror(error));
-	return false;
+	if (error != 0)
+		report_cpu(cpu, error);
+	return error == 0;
 }
 
 static bool start_workers(struct program *program)
@@ -305,7 +331,8 @@ static int run(struct program *program)
 	const struct options *options = program->options;
 	enum control_outcome outcome;
 
-	if (!set_up(program, options->threads > 0 ? options->threads : default_threads(options)) ||
+	if (!cpus_are_there(&options->cpus) ||
+	    !set_up(program, options->threads > 0 ? options->threads : default_threads(options)) ||
 	    !start_workers(program))
 		return EXIT_FAILED;
 	program->is_carrying = true;
