@@ -30,12 +30,12 @@ def bare_pair(laboratory: lab.Laboratory) -> lab.Pair:
     return lab.Pair(laboratory.host("client"), laboratory.host("server"))
 
 
-def taken_port(host: lab.Host) -> socket.socket:
-    """The server's port, in the hands of another process."""
+def taken_port(host: lab.Host, port: int = SERVER_PORT) -> socket.socket:
+    """The port in the hands of another process."""
     with host.inside():
         taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
-        taken.bind(("", SERVER_PORT))
+        taken.bind(("", port))
     except OSError:
         taken.close()
         raise
@@ -104,18 +104,26 @@ def test_port_is_taken_when_the_device_comes(
     endpoint = start_endpoint(
         start_tunnel, scene.client, scene.server_address, options=(OPTION,), says=WAITS
     )
-    with closing(taken_port(scene.server)):
+    client = scene.client
+    with closing(taken_port(scene.server)), closing(taken_port(client, ENDPOINT_PORT)):
         plug(laboratory, scene)
-        listener.expect(f"(port {SERVER_PORT}): Address already in use; trying again")
-        endpoint.expect("ready:")
+        for tunnel, port in ((listener, SERVER_PORT), (endpoint, ENDPOINT_PORT)):
+            tunnel.expect(f"(port {port}): Address already in use; trying again")
         scene.server.ip("link", "set", "eth0", "down")  # word of a change is no second line
         listener.expect("eth0 is down")
         scene.server.ip("link", "set", "eth0", "up")
         listener.expect("eth0 is up again")
-        assert "ready:" not in listener.errors()
-    listener.expect("ready:")
-    assert listener.errors().count("trying again") == 1
+        with client.inside(), socket.socket() as near:
+            near.setblocking(False)
+            near.connect_ex((scene.server_address, 80))
+            lab.wait_until(lambda: endpoint.counters()["discard_out_unreachable"] > 0)
+        for tunnel in (listener, endpoint):
+            assert "ready:" not in tunnel.errors()
+    for tunnel in (listener, endpoint):
+        tunnel.expect("ready:")
+        assert tunnel.errors().count("trying again") == 1
     is_carried(scene, payload)
+    assert endpoint.counters()["gso_fallbacks"] == 0
 
 
 def test_signals_while_it_waits(
