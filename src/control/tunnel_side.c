@@ -18,7 +18,10 @@ enum {
 	 */
 	TUNNEL_QUEUE_LENGTH = 2000,
 	/* Longer than a person or a script needs to replace an address. */
-	GIVE_AGAIN_MS = 1000,
+	GIVE_AGAIN_MS = 2000,
+	/* And than a network manager needs that sees the interface for the first time, so that what
+	 * it is about to give is not missed; soon for a person. */
+	CONDITION_PATIENCE_MS = 300,
 	UDP_OVER_IPV4_OVERHEAD = 8, /* the inner IPv4 header makes room for the outer one */
 };
 
@@ -374,19 +377,35 @@ void tunnel_side_follow_mtu(struct tunnel_side *side, uint32_t wan_mtu, uint32_t
 			    name_of(side), mtu, strerror(-error));
 }
 
+static void tell_condition(void *state)
+{
+	struct tunnel_side *side = state;
+
+	tunnel_condition_tell(name_of(side), &side->told, &side->condition);
+	side->told = side->condition;
+}
+
+/* Ends of what was told are told at once, what begins is when it lasts. */
 static void follow_condition(struct tunnel_side *side, bool is_up)
 {
-	const struct tunnel_condition now = {
-		.is_down = !is_up,
-		.lacks_address = side->own.length == 0,
-		.is_strict = !side->settings.is_server &&
-			     tunnel_condition_filters_strictly(
-				     link_sysctl("ipv4", name_of(side), "rp_filter"),
-				     link_sysctl("ipv4", "all", "rp_filter")),
-	};
+	struct tunnel_condition *now = &side->condition;
+	const struct tunnel_condition former = side->told;
 
-	tunnel_condition_tell(name_of(side), &side->condition, &now);
-	side->condition = now;
+	now->is_down = !is_up;
+	now->lacks_address = side->own.length == 0;
+	now->is_strict =
+		!side->settings.is_server &&
+		tunnel_condition_filters_strictly(link_sysctl("ipv4", name_of(side), "rp_filter"),
+						  link_sysctl("ipv4", "all", "rp_filter"));
+	side->told.is_down &= now->is_down;
+	side->told.lacks_address &= now->lacks_address;
+	side->told.is_strict &= now->is_strict;
+	tunnel_condition_tell(name_of(side), &former, &side->told);
+	if (memcmp(&side->told, now, sizeof(*now)) == 0)
+		event_timer_stop(&side->patience);
+	else if (!event_timer_is_started(&side->patience))
+		event_timer_start(side->loop, &side->patience, CONDITION_PATIENCE_MS,
+				  tell_condition, side);
 }
 
 /* The kernel spreads packets over all queues that are attached, whoever reads them. */
@@ -419,6 +438,7 @@ void tunnel_side_undo(struct tunnel_side *side)
 	const struct tun_interface *tun = side->settings.tun;
 
 	event_timer_stop(&side->give_again);
+	event_timer_stop(&side->patience);
 	own_addresses_free(&side->excluded);
 	/* an interface that was made takes its address and routes with it */
 	if (tun == NULL || tun->is_made)

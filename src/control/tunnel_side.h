@@ -46,7 +46,9 @@ struct tunnel_side {
 	struct own_addresses excluded; /* from that pool */
 	uint32_t wan_mtu;              /* that the MTU follows, 0: none yet */
 	int route_error;               /* why there is no route to --peer-pool, as it was said */
-	struct tunnel_condition condition; /* as it was told */
+	struct tunnel_condition condition; /* as it is */
+	struct tunnel_condition told;
+	struct event_timer patience; /* until what begins is told */
 	event_loop *loop;
 	struct event_timer give_again; /* the address of --address */
 	bool has_strange_queues;       /* somebody else's, and that was said */
