@@ -157,4 +157,6 @@ def test_keepalives_are_spread(bare_endpoint: Callable[..., BareEndpoint]) -> No
             last[address] = now
     print("keepalives by burst:", bursts)
     assert all(when > start + 2 * interval for when in last.values())
-    assert max(bursts) <= 2.5 * sum(bursts) / (3.2 * interval), "in one second, against the mean"
+    # They are in three parts at first, a second apart. Two of these fall together where a sweep,
+    # which comes a little more than a second after the one before, leaves a second out.
+    assert max(bursts) <= 0.75 * len(addresses), "at once"
