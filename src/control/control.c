@@ -93,13 +93,15 @@ static bool set_up_interfaces(struct control *control, const struct control_sett
 	struct tunnel_side_settings tunnel = {
 		.tun = settings->tun,
 		.peers = settings->peers,
-		.peer_log = &control->peer_log,
-		.counters = &control->tally.control,
 		.address = options->address,
-		.peer_pool = options->peer_pool,
 		.is_server = options_server_mode(options),
+		.pool = {.store = control->store,
+			 .peer_log = &control->peer_log,
+			 .counters = &control->tally.control,
+			 .ifindex = settings->tun->ifindex,
+			 .given = options->peer_pool,
+			 .max_entries = options_max_connections(options)},
 		.mtu = options->mtu,
-		.max_entries = options_max_connections(options),
 	};
 	const struct wan_settings wan = {
 		.sockets = control_socket_settings(options),
@@ -112,7 +114,7 @@ static bool set_up_interfaces(struct control *control, const struct control_sett
 		.has_sockets_state = settings->has_sockets_state,
 	};
 
-	if (tunnel.is_server && !pool_key_find(&tunnel.pool_key))
+	if (tunnel.is_server && !pool_key_find(&tunnel.pool.key))
 		return false;
 	return interfaces_set_up(&control->interfaces, &control->ending, &tunnel, &wan);
 }

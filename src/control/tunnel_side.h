@@ -3,12 +3,11 @@
  *
  * Theory of operation. Everything is read anew each time somebody says that something changed. Its
  * first IPv4 address of global scope becomes the tunnel's own address and stays it while it exists.
- * That address's subnet becomes the pool (or --peer-pool does, which may need a route to it), less
- * all addresses of this machine, whichever interface they stand on; the interface's MTU the bound
- * of super-packets. What was changed on an interface that stays is undone; one that this process
- * made takes everything with it. What fails for a passing reason is noted as trouble and done at
- * the next look, which comes by itself; what fails for good is said once. A queue that is not ours
- * takes packets away (a network manager's detached one, attached again): that is said, too.
+ * A server's pool follows that (tunnel_pool.h). What was changed on an interface that stays is
+ * undone; one that this process made takes everything with it. What fails for a passing reason is
+ * noted as trouble and done at the next look, which comes by itself; what fails for good is said
+ * once. A queue that is not ours takes packets away (a network manager's detached one, attached
+ * again): that is said, too.
  *
  * A network manager may take away the address of --address, which is not its own. Where none is
  * left after a while, in which a person may give another one, it is given again.
@@ -16,45 +15,33 @@
 #ifndef UDP_ENCAP_TUN_TUNNEL_SIDE_H
 #define UDP_ENCAP_TUN_TUNNEL_SIDE_H
 
-#include "base/counters.h"
 #include "base/event_loop.h"
-#include "control/own_addresses.h"
-#include "control/peer_log.h"
 #include "control/retry.h"
 #include "control/tunnel_condition.h"
+#include "control/tunnel_pool.h"
 #include "io/tun_interface.h"
 #include "link/link.h"
 
 struct tunnel_side_settings {
 	const struct tun_interface *tun;
 	struct peers *peers;
-	struct peer_log *peer_log;
-	struct counters *counters;
-	struct ip_prefix address;   /* to be given, length 0: none */
-	struct ip_prefix peer_pool; /* length 0: the interface's subnet */
-	bool is_server;             /* has a pool */
-	struct siphash_key pool_key;
+	struct ip_prefix address; /* to be given, length 0: none */
+	bool is_server;           /* has a pool */
+	struct tunnel_pool_settings pool;
 	uint32_t mtu; /* bytes, 0: follow the bound device's */
-	uint32_t max_entries;
 };
 
 struct tunnel_side {
 	struct tunnel_side_settings settings;
-	char name[IFNAMSIZ];           /* as the interface is called now */
-	struct ip_prefix own;          /* the tunnel's own address, all zero: none */
-	struct ip_prefix pool;         /* where tunnel addresses come from, all zero: nowhere yet */
-	struct own_addresses excluded; /* from that pool */
-	uint32_t wan_mtu;              /* that the MTU follows, 0: none yet */
-	int route_error;               /* why there is no route to --peer-pool, as it was said */
-	struct tunnel_condition condition; /* as it is */
-	struct tunnel_condition told;
-	struct event_timer patience; /* until what begins is told */
+	char name[IFNAMSIZ];  /* as the interface is called now */
+	struct ip_prefix own; /* the tunnel's own address, all zero: none */
+	struct tunnel_pool pool;
+	uint32_t wan_mtu; /* that the MTU follows, 0: none yet */
+	struct tunnel_condition condition;
 	event_loop *loop;
 	struct event_timer give_again; /* the address of --address */
 	bool has_strange_queues;       /* somebody else's, and that was said */
 	bool has_given_address;
-	bool has_added_route;   /* to --peer-pool */
-	bool has_foreign_route; /* there is one to --peer-pool over another interface */
 };
 
 /** Sets the interface up. Main thread. Returns false after an error was logged. */
