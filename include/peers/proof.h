@@ -5,12 +5,11 @@
  * Theory of operation. A segment's end, the sequence number behind its data, SYN and FIN counted,
  * is acknowledged only by who was told of it: each TCP begins at a number that nobody can guess.
  * So the end of one segment that went to the entry's peer is remembered, the first one at once, and
- * another in its place once a second at most, or when the first was an answer to an opening and
- * the other is none; and who acknowledges exactly that is proven. It costs
- * nobody a datagram, and each TCP does it. Pure acknowledgments count as segments: what they end at
- * stands in everything that a peer sends who was sent nothing else. A RST does not: its number is
- * the one that it refuses, which whoever is refused knows. What comes in as SYN-ACK or RST answers
- * nothing but a SYN.
+ * another in its place once a second at most, or when the first was an answer to an opening and the
+ * other is none; and who acknowledges exactly that is proven. It costs nobody a datagram, and each
+ * TCP does it. Pure acknowledgments count as segments: what they end at stands in everything that a
+ * peer sends who was sent nothing else. A RST does not: its number is the one that it refuses,
+ * which whoever is refused knows. What comes in as SYN-ACK or RST answers nothing but a SYN.
  *
  * The end and what it was of are two words. Who sees one of them without the other compares with
  * the end of another segment that was sent: no less a proof.

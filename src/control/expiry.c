@@ -14,9 +14,6 @@ enum {
 	/* a tick at most, of 100 Hz: a sweep that comes early by the entries' clock finds them one
 	 * second short and has to come again */
 	COARSE_CLOCK_LAG_MS = 10,
-	/* Not so many that they fill the socket, and as many as the most destinations that there
-	 * are by default need, 65,536, when all begin at the same time and want one each 5 s. */
-	KEEPALIVES_AT_ONCE = 256,
 	CUT_SHORT_PAUSE_MS = 10,
 };
 

@@ -17,6 +17,12 @@
 #include "control/destinations.h"
 #include "control/peer_log.h"
 
+enum {
+	/* Not so many that they fill the socket, and as many as the most destinations that there
+	 * are by default need, 65,536, when all begin at the same time and want one each 5 s. */
+	KEEPALIVES_AT_ONCE = 256,
+};
+
 struct expiry_settings {
 	const struct peers *peers;
 	struct peer_log *peer_log;

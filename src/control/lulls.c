@@ -4,8 +4,6 @@
 #include "base/clock.h"
 #include "control/pace.h"
 
-enum { LULL_KEEPALIVES_AT_ONCE = 256 }; /* not so many that they fill the socket */
-
 /* One look at all entries. */
 struct look {
 	const struct expiry *expiry;
@@ -42,7 +40,7 @@ static uint32_t look_at_all(struct lulls *lulls)
 		.expiry = lulls->expiry,
 		.now = monotonic_seconds(),
 		.wait = LULL_NO_LOOK,
-		.keepalives_left = LULL_KEEPALIVES_AT_ONCE,
+		.keepalives_left = KEEPALIVES_AT_ONCE,
 	};
 
 	look.passed = look.now - lulls->last_look;

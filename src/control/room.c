@@ -10,7 +10,7 @@ enum {
 	 * lasts 20 ms when 100,000 newcomers a second come. */
 	BATCH_PAUSE_MS = 2,
 	LOOK_PAUSE_MS = 10,       /* between two looks through all destinations */
-	FRUITLESS_PAUSE_MS = 100, /* after one that found none: all have answered */
+	FRUITLESS_PAUSE_MS = 100, /* after one that found none */
 	QUIET_MS = 60000,         /* at most one line in that time */
 };
 
@@ -91,8 +91,8 @@ static void tell(void *state)
 			    (unsigned long long)some);
 	else
 		log_warning("a crowd of destinations, perhaps somebody scans through the tunnel: "
-			    "%llu that did not answer made room for others (see "
-			    "connections_crowded_out)",
+			    "%llu that did not answer, or had no TCP for long, made room for "
+			    "others (see connections_crowded_out)",
 			    (unsigned long long)some);
 	room->told = all;
 	event_timer_start(room->loop, &room->quiet, QUIET_MS, tell, room);
@@ -120,7 +120,7 @@ void room_want(struct room *room)
 	gone = is_server ? evict_provisional(room) : forget_destinations(room);
 	counter_add(room->settings.counters, COUNTER_connections_crowded_out, gone);
 	if (!is_server)
-		pause = gone > 0 ? pace_pause(began, LOOK_PAUSE_MS) : FRUITLESS_PAUSE_MS;
+		pause = pace_pause(began, gone > 0 ? LOOK_PAUSE_MS : FRUITLESS_PAUSE_MS);
 	event_timer_start(room->loop, &room->pause, pause, look_again, room);
 	if (!event_timer_is_started(&room->quiet))
 		tell(room);

@@ -133,6 +133,11 @@ void store_share_out(struct connection_store *store, const struct address_pool *
 		provisional_set_limit(&store->provisional, whole < part ? 1 : whole / part);
 }
 
+static bool was_sent_more(const struct entry *entry)
+{
+	return (atomic_load_explicit(&entry->public.sent, memory_order_relaxed) & SENT_MORE) != 0;
+}
+
 /*
  * A worker may be about to send it something else at this very moment. The same could happen to it
  * a moment later, when the address is free: what leaves goes to who was there when it was looked
@@ -143,8 +148,7 @@ bool store_end_trial(struct connection_store *store, struct entry *entry)
 	if (!store_end_provisional(store, entry))
 		return true;
 	/* where there is no limit, nobody says what was sent */
-	return store->settings.provisional_part == 0 ||
-	       (atomic_load_explicit(&entry->public.sent, memory_order_relaxed) & SENT_MORE) != 0;
+	return store->settings.provisional_part == 0 || was_sent_more(entry);
 }
 
 /* One look at the queue that has some make room. */
@@ -161,15 +165,11 @@ struct eviction {
 /* Returns whether the entry is no provisional one from now on. */
 static bool evict(struct eviction *eviction, struct entry *entry)
 {
-	bool has_quarantine;
-
 	if (eviction->left == 0)
 		return false;
 	if (!store_end_provisional(eviction->store, entry))
 		return true; /* proven just now */
-	has_quarantine = (atomic_load_explicit(&entry->public.sent, memory_order_relaxed) &
-			  SENT_MORE) != 0;
-	store_unlink_entry(eviction->store, entry, eviction->now, has_quarantine,
+	store_unlink_entry(eviction->store, entry, eviction->now, was_sent_more(entry),
 			   &eviction->departures);
 	if (eviction->removed != NULL)
 		eviction->removed(&entry->public, eviction->argument);
