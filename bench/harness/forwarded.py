@@ -30,8 +30,15 @@ class Scene:
     def ready(self) -> lab.Host:
         """The host that the load starts from; all is made when it is first asked for."""
         if self.lan is None:
-            self.lan = attach(self.bed.client, "lan", LAN)
-            container = attach(self.bed.server, "container", CONTAINER)
+            self.lan = lab.behind(self.bed.client, "lan", LAN)
+            container = lab.behind(self.bed.server, "container", CONTAINER)
+            self.bed.server.nft("""
+                table inet clamp {
+                    chain forward {
+                        type filter hook forward priority mangle
+                        tcp flags syn tcp option maxseg size set rt mtu
+                    }
+                }""")
             self.bed.client.nft(f"""
                 table ip forwarded {{
                     chain postrouting {{
@@ -49,24 +56,6 @@ class Scene:
             process = container.start("iperf3", "--server", "--forceflush", "--port", PORT)
             process.expect("listening", stream="output")
         return self.lan
-
-
-def attach(router: lab.Host, name: str, network: str) -> lab.Host:
-    """A host on a network of its own, whose MSS fits each way."""
-    host = router.laboratory.host(name)
-    router.laboratory.link(router, "lan0", host, "eth0")
-    router.address("lan0", f"{network}.1/24")
-    host.address("eth0", f"{network}.2/24")
-    host.route("default", "via", f"{network}.1")
-    router.sysctl("net.ipv4.ip_forward", 1)
-    router.nft("""
-        table inet clamp {
-            chain forward {
-                type filter hook forward priority mangle
-                tcp flags syn tcp option maxseg size set rt mtu
-            }
-        }""")
-    return host
 
 
 def case(direction: str) -> str:

@@ -13,12 +13,14 @@ from .enemies import FLOODS, Flood, HostileSender, Scan
 from .laboratory import CommandFailed, Host, Interrupted, Laboratory
 from .multipath import TunnelledMultipath, multipath
 from .process import Process
-from .scenes import MultiWan, Nated, Pair, PairRouted, multiwan, nated, pair, pair_routed
+from .scenes import (MultiWan, Nated, Pair, PairRouted, behind, multiwan, nated, pair,
+                     pair_routed)
 from .tunnel import BUILT_HERE, LOG_TIME, Tunnel
 from .waiting import wait_until
 
 __all__ = [
-    "BUILT_HERE", "CommandFailed", "FLOODS", "Flood", "HostileSender", "Host", "Interrupted",
+    "BUILT_HERE", "CommandFailed", "FLOODS", "Flood", "Host", "HostileSender", "Interrupted",
     "LOG_TIME", "Laboratory", "MultiWan", "Nated", "Pair", "PairRouted", "Process", "Scan",
-    "Tunnel", "TunnelledMultipath", "multipath", "multiwan", "nated", "pair", "pair_routed", "wait_until",
+    "Tunnel", "TunnelledMultipath", "behind", "multipath", "multiwan", "nated", "pair",
+    "pair_routed", "wait_until",
 ]

@@ -28,6 +28,18 @@ def pair(laboratory: Laboratory, mtu: int = 1500) -> Pair:
     return scene
 
 
+def behind(router: Host, name: str = "behind", network: str = "172.31.0") -> Host:
+    """name eth0 NETWORK.2/24 -- NETWORK.1 lan0 router: a host that reaches the world through the
+    router, as a LAN's or a container does."""
+    host = router.laboratory.host(name)
+    router.laboratory.link(router, "lan0", host, "eth0")
+    router.address("lan0", f"{network}.1/24")
+    host.address("eth0", f"{network}.2/24")
+    host.route("default", "via", f"{network}.1")
+    router.sysctl("net.ipv4.ip_forward", 1)
+    return host
+
+
 @dataclass(frozen=True)
 class PairRouted:
     """client eth0 -- eth0 middle eth1 -- eth0 server: a path with a router, whose MTU can shrink

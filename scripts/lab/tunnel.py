@@ -26,8 +26,8 @@ def _with_libraries(libraries: Sequence[Path], env: dict[str, object]) -> list[o
 
 
 class Tunnel(Process):
-    """The running program: Tunnel(host, ...) returns when it forwards, or said `says`. $UDP_ENCAP_TUN names
-    another program than the one built in this tree. `interpose` has libraries of tests/interpose,
+    """The running program: Tunnel(host, ...) returns when it forwards, or said `says`.
+    $UDP_ENCAP_TUN names another program than the one built in this tree. `interpose` has libraries of tests/interpose,
     by name, that make system calls of the program fail; `env` is what they read, added to the
     program's environment."""
 

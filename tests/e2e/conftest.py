@@ -29,7 +29,7 @@ from datagrams import (  # noqa: E402
     make_bare_server,
 )
 from streams import Payload  # noqa: E402
-from tunnels import TunnelledPair, make_tunnelled_pair  # noqa: E402
+from tunnels import TunnelledPair, instead_of, make_tunnelled_pair  # noqa: E402
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -126,7 +126,7 @@ def known_bare_server(
 
     def make(**arguments: object) -> BareServer:
         return bare_server(
-            interpose=("machine_id",), env={"MACHINE_ID": identity}, **arguments
+            interpose=("other_file",), env=instead_of("/etc/machine-id", identity), **arguments
         )
 
     return make

@@ -7,7 +7,9 @@ import hashlib
 import os
 import socket
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 import lab
 
@@ -66,6 +68,24 @@ def connect(
     for each in (near, far):
         each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return near, far
+
+
+@contextmanager
+def connected_by_mptcp(
+    client: lab.Host, server: lab.Host, address: str
+) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """The same with MPTCP, whose joins come to the listener too: it stays as long."""
+    with server.inside():
+        listener = socket.socket(proto=socket.IPPROTO_MPTCP)
+    with client.inside():
+        near = socket.socket(proto=socket.IPPROTO_MPTCP)
+    with listener, near:
+        listener.bind(("", 0))
+        listener.listen()
+        near.connect((address, listener.getsockname()[1]))
+        far, _ = listener.accept()
+        with far:
+            yield near, far
 
 
 def receive_exactly(receiver: socket.socket, size: int) -> bytes:

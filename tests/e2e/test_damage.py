@@ -13,31 +13,19 @@ import lab
 from datagrams import BarePeer
 from reference.packets import SYN, Ipv4, Tcp
 from streams import Payload, connect, transfer
-from tunnels import ENDPOINT_PORT, SERVER_PORT, start_endpoint, start_server
+from tunnels import ENDPOINT_PORT, SERVER_PORT, masquerade, start_endpoint, start_server
 
 LAN_HOST = "172.31.0.2"
-LAN_ROUTER = "172.31.0.1"
 SIZE = 8 << 20
 # Enough connections for each of a few queues to get some.
 CONNECTIONS = 8
 
 
-def host_behind(laboratory: lab.Laboratory, router: lab.Host) -> lab.Host:
+def host_behind(router: lab.Host) -> lab.Host:
     """A host, or a container, whose TCP the router masquerades into its tunnel without a look at
     checksums, as OpenWrt has it."""
-    behind = laboratory.host("behind")
-    laboratory.link(router, "lan0", behind, "eth0")
-    router.address("lan0", f"{LAN_ROUTER}/24")
-    behind.address("eth0", f"{LAN_HOST}/24")
-    behind.route("default", "via", LAN_ROUTER)
-    router.sysctl("net.ipv4.ip_forward", 1)
-    router.nft("""
-        table ip nat {
-            chain postrouting {
-                type nat hook postrouting priority srcnat
-                oifname tun0 masquerade
-            }
-        }""")
+    behind = lab.behind(router)
+    masquerade(router)
     router.sysctl("net.netfilter.nf_conntrack_checksum", 0)
     return behind
 
@@ -92,7 +80,7 @@ def test_damaged_in_the_lan(
     threads: int,
 ) -> None:
     scene = lab.pair(laboratory)
-    behind = host_behind(laboratory, scene.client)
+    behind = host_behind(scene.client)
     options = ("--offload", offload, "--threads", threads)
     tunnel = start_endpoint(start_tunnel, scene.client, scene.server_address, options=options)
     with BarePeer(
@@ -110,7 +98,7 @@ def test_damaged_in_a_container_of_the_server(
     threads: int,
 ) -> None:
     scene = lab.pair(laboratory)
-    behind = host_behind(laboratory, scene.server)
+    behind = host_behind(scene.server)
     options = ("--offload", offload, "--threads", threads, "--log-peers")
     tunnel = start_server(start_tunnel, scene.server, options=options)
     with BarePeer(
@@ -134,7 +122,7 @@ def test_what_is_right_is_never_discarded(
 ) -> None:
     """Forwarded transfers, with checksums that the LAN's devices leave to others or make."""
     scene = lab.pair(laboratory)
-    behind = host_behind(laboratory, scene.client)
+    behind = host_behind(scene.client)
     for host, device in ((scene.client, "lan0"), (behind, "eth0")):
         host.run("ethtool", "-K", device, "tx", lan, "rx", lan, "tso", lan, "gso", lan)
     options = ("--offload", offload)

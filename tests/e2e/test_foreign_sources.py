@@ -19,6 +19,7 @@ from tunnels import (
     POOL,
     SERVER_TUNNEL,
     TunnelledPair,
+    masquerade,
     route_tcp_into_tunnel,
     start_endpoint,
     start_server,
@@ -36,17 +37,6 @@ LAN_ADDRESS = "172.31.0.1"
 LAN_CLIENT = "172.31.0.2"
 
 
-def masquerade(host: lab.Host) -> None:
-    """As doc/router.md has it."""
-    host.nft("""
-        table inet udp_encap_tun {
-            chain into_tunnel {
-                type nat hook postrouting priority srcnat
-                oifname "tun0" masquerade
-            }
-        }""")
-
-
 def nobody_may_come_in(host: lab.Host) -> None:
     """The firewall that doc/router.md sets on a router."""
     host.nft("""
@@ -58,17 +48,6 @@ def nobody_may_come_in(host: lab.Host) -> None:
                 drop
             }
         }""")
-
-
-def lan_of(laboratory: lab.Laboratory, host: lab.Host) -> lab.Host:
-    """A host in a LAN behind this one, which forwards for it."""
-    behind = laboratory.host("behind")
-    laboratory.link(host, "lan0", behind, "eth0")
-    host.address("lan0", f"{LAN_ADDRESS}/24")
-    behind.address("eth0", f"{LAN_CLIENT}/24")
-    behind.route("default", "via", LAN_ADDRESS)
-    host.sysctl("net.ipv4.ip_forward", 1)
-    return behind
 
 
 def caller_from(
@@ -120,7 +99,7 @@ def test_bound_to_another_address(
 ) -> None:
     """A proxy on the router that is bound to the LAN's address."""
     pair: TunnelledPair = tunnelled_pair()
-    lan_of(laboratory, pair.client)
+    lab.behind(pair.client)
     nobody_may_come_in(pair.client)
     assert_fails_at_once(pair.client, (pair.target, 80), source=LAN_ADDRESS)
     assert_is_told(pair.endpoint, LAN_ADDRESS, CLIENT_TUNNEL)
@@ -135,7 +114,7 @@ def test_transparent_proxy(
     """One on the router that keeps its client's address (TPROXY), with the rules that bring the
     kernel's answers to its sockets."""
     pair: TunnelledPair = tunnelled_pair()
-    lan_of(laboratory, pair.client)
+    lab.behind(pair.client)
     pair.client.nft("""
         table ip transparent {
             chain prerouting {
@@ -162,7 +141,7 @@ def test_forwarded_from_a_lan(
 ) -> None:
     """The error finds its way to the LAN's client, past the firewall, too."""
     pair: TunnelledPair = tunnelled_pair()
-    behind = lan_of(laboratory, pair.client)
+    behind = lab.behind(pair.client)
     nobody_may_come_in(pair.client)
     assert_fails_at_once(behind, (pair.target, 80))
     assert_is_told(pair.endpoint, LAN_CLIENT, CLIENT_TUNNEL)
@@ -176,7 +155,7 @@ def test_port_forwarded_by_the_server(
 ) -> None:
     """Somebody at the server's other side reaches a service of the router at the server's address."""
     pair: TunnelledPair = tunnelled_pair()
-    outside = lan_of(laboratory, pair.server)
+    outside = lab.behind(pair.server)
     near, far = pair.connect()
     with near, far:
         peer = far.getpeername()[0]
@@ -264,10 +243,10 @@ def test_open_on_the_wan_with_the_rule_before(
 
 
 def test_multipath_joins_through_masquerade(laboratory: lab.Laboratory) -> None:
-    """A proxy that is bound to the LAN's address uses both WANs, with all that doc/router.md sets."""
+    """A proxy that is bound to the LAN's address uses both WANs, with what doc/router.md sets."""
     scene = lab.multiwan(laboratory)
     tunnels = lab.TunnelledMultipath(scene)
-    lan_of(laboratory, scene.router)
+    lab.behind(scene.router)
     with scene.server.inside():
         listener = socket.socket(type=socket.SOCK_STREAM, proto=socket.IPPROTO_MPTCP)
     with scene.router.inside():
@@ -282,13 +261,7 @@ def test_multipath_joins_through_masquerade(laboratory: lab.Laboratory) -> None:
         with pytest.raises(OSError) as failed:
             spare.connect((scene.server_address, 8080))
         assert failed.value.errno == errno.EHOSTUNREACH
-        scene.router.nft("""
-            table inet udp_encap_tun {
-                chain into_tunnel {
-                    type nat hook postrouting priority srcnat
-                    oifname { "tun0", "tun1" } masquerade
-                }
-            }""")
+        masquerade(scene.router)
         near.connect((scene.server_address, 8080))
         far, _ = listener.accept()
         with far:

@@ -15,7 +15,7 @@ from reference.packets import tcp_checksum_is_right
 from paths import shrink_path
 from streams import Payload, connect, transfer
 from test_documentation import ROUTER_MD, fences
-from tunnels import ENDPOINT_PORT, POOL, SERVER_PORT, TunnelledPair
+from tunnels import ENDPOINT_PORT, POOL, SERVER_PORT, TunnelledPair, masquerade
 from wiretap import Wiretap
 
 SIZE = 8 << 20
@@ -42,15 +42,10 @@ def counted(host: lab.Host, name: str) -> int:
     return next(item["counter"]["packets"] for item in listed["nftables"] if "counter" in item)
 
 
-def host_behind(laboratory: lab.Laboratory, server: lab.Host) -> lab.Host:
+def host_behind(server: lab.Host) -> lab.Host:
     """A host that is reached through the server only, over a cable on which nothing is offloaded:
     what the server's kernel did not finish arrives unfinished."""
-    behind = laboratory.host("behind")
-    laboratory.link(server, "lan0", behind, "eth0")
-    server.address("lan0", "172.31.0.1/24")
-    behind.address("eth0", f"{BEHIND}/24")
-    behind.route("default", "via", "172.31.0.1")
-    server.sysctl("net.ipv4.ip_forward", 1)
+    behind = lab.behind(server)
     for host, device in ((server, "lan0"), (behind, "eth0")):
         host.run("ethtool", "-K", device, "tx", "off", "rx", "off", "tso", "off", "gso", "off")
     return behind
@@ -58,17 +53,14 @@ def host_behind(laboratory: lab.Laboratory, server: lab.Host) -> lab.Host:
 
 @pytest.mark.parametrize("offload", ["on", "off"])
 def test_forwarded_to_another_host(
-    laboratory: lab.Laboratory,
-    tunnelled_pair: Callable[..., TunnelledPair],
-    payload: Payload,
-    offload: str,
+    tunnelled_pair: Callable[..., TunnelledPair], payload: Payload, offload: str
 ) -> None:
     """R5: behind the server too every TCP checksum is right, with and without address translation.
 
     The client reaches the other host at the server's address, which is translated.
     """
     pair: TunnelledPair = tunnelled_pair(options=("--offload", offload))
-    behind = host_behind(laboratory, pair.server)
+    behind = host_behind(pair.server)
     translate(pair.server)
     with Wiretap(behind, "eth0") as tap:
         near, far = connect(pair.client, behind, pair.target)
@@ -89,29 +81,6 @@ def clamp(host: lab.Host) -> None:
     host.nft(fence.partition("'END'\n")[2].partition("\nEND")[0])
 
 
-def attach(laboratory: lab.Laboratory, router: lab.Host, name: str, network: str) -> lab.Host:
-    """A host that reaches the world through the router, as a LAN's or a container does, with its
-    kernel's super-packets."""
-    host = laboratory.host(name)
-    laboratory.link(router, "lan0", host, "eth0")
-    router.address("lan0", f"{network}.1/24")
-    host.address("eth0", f"{network}.2/24")
-    host.route("default", "via", f"{network}.1")
-    router.sysctl("net.ipv4.ip_forward", 1)
-    return host
-
-
-def masquerade(router: lab.Host) -> None:
-    """What a LAN sends through the tunnel leaves with the tunnel's own address."""
-    router.nft("""
-        table ip nat {
-            chain postrouting {
-                type nat hook postrouting priority srcnat
-                oifname tun0 masquerade
-            }
-        }""")
-
-
 def translate(server: lab.Host) -> None:
     """Who connects to the server through the tunnel reaches the host behind it."""
     server.nft(f"""
@@ -123,65 +92,57 @@ def translate(server: lab.Host) -> None:
         }}""")
 
 
-def data_a_read(tunnel: lab.Tunnel, near: socket.socket, far: socket.socket, payload: Payload,
+def data_a_read(tunnel: lab.Tunnel, ends: tuple[socket.socket, socket.socket], payload: Payload,
                 ) -> float:
-    """Bytes that the program takes from the tunnel interface at once, in the best of some
-    transfers: in a slow one TCP makes smaller packets."""
+    """Bytes that the program takes from the tunnel interface at once, in the best of some transfers
+    from the first end: in a slow one TCP makes smaller packets. Closes both."""
     def one_transfer() -> float:
         before = tunnel.counters()
-        transfer(near, far, payload, 4 * SIZE)
+        transfer(*ends, payload, 4 * SIZE)
         after = tunnel.counters()
         return (after["out_bytes"] - before["out_bytes"]) / (after["out_packets"]
                                                              - before["out_packets"])
 
-    return max(one_transfer() for _ in range(4))
+    with ends[0], ends[1]:
+        return max(one_transfer() for _ in range(4))
 
 
 def test_a_lan_keeps_its_super_packets(
-    laboratory: lab.Laboratory, tunnelled_pair: Callable[..., TunnelledPair], payload: Payload
+    tunnelled_pair: Callable[..., TunnelledPair], payload: Payload
 ) -> None:
     """What a router forwards into the tunnel comes in as few packets as what it sends itself."""
     pair = tunnelled_pair()
-    inside = attach(laboratory, pair.client, "inside", "172.31.0")
+    inside = lab.behind(pair.client, "inside")
     clamp(pair.client)
     masquerade(pair.client)
-    near, far = pair.connect()
-    with near, far:
-        own = data_a_read(pair.endpoint, near, far, payload)
-    near, far = connect(inside, pair.server, pair.target)
-    with near, far:
-        forwarded = data_a_read(pair.endpoint, near, far, payload)
-    print(f"{own:.0f} bytes a read of its own, {forwarded:.0f} forwarded")
-    assert forwarded > 0.9 * own
+    own = data_a_read(pair.endpoint, pair.connect(), payload)
+    ends = connect(inside, pair.server, pair.target)
+    assert data_a_read(pair.endpoint, ends, payload) > 0.9 * own
 
 
 def test_a_container_keeps_its_super_packets(
-    laboratory: lab.Laboratory, tunnelled_pair: Callable[..., TunnelledPair], payload: Payload
+    tunnelled_pair: Callable[..., TunnelledPair], payload: Payload
 ) -> None:
     """The same behind the server, which translates its address."""
     pair = tunnelled_pair()
-    container = attach(laboratory, pair.server, "container", "172.31.0")
+    container = lab.behind(pair.server, "container")
     clamp(pair.server)
     near, far = pair.connect()
-    with near, far:
-        own = data_a_read(pair.listener, far, near, payload)
+    own = data_a_read(pair.listener, (far, near), payload)
     translate(pair.server)
     near, far = connect(pair.client, container, pair.target)
-    with near, far:
-        forwarded = data_a_read(pair.listener, far, near, payload)
-    print(f"{own:.0f} bytes a read of its own, {forwarded:.0f} forwarded")
-    assert forwarded > 0.9 * own
+    assert data_a_read(pair.listener, (far, near), payload) > 0.9 * own
 
 
 def test_a_clamp_lets_those_pass_that_send_without_df(
-    laboratory: lab.Laboratory, tunnelled_pair: Callable[..., TunnelledPair], payload: Payload
+    tunnelled_pair: Callable[..., TunnelledPair], payload: Payload
 ) -> None:
     """Between a LAN and a container: what is cut on its way into the tunnel is lost, as
     doc/router.md says."""
     pair = tunnelled_pair()
-    inside = attach(laboratory, pair.client, "inside", "172.31.1")
+    inside = lab.behind(pair.client, "inside", "172.31.1")
     masquerade(pair.client)
-    container = attach(laboratory, pair.server, "container", "172.31.0")
+    container = lab.behind(pair.server, "container")
     container.sysctl("net.ipv4.ip_no_pmtu_disc", 1)
     translate(pair.server)
     near, far = connect(inside, container, pair.target)

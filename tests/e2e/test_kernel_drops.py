@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import lab
 from datagrams import BareServer
-from tunnels import SERVER_CIDR, SERVER_PORT, halt, start_server
+from tunnels import SERVER_CIDR, UDP_MEM, halt, instead_of, start_server
 
 QUEUE = 10  # packets
 BURST = 30
@@ -67,7 +67,7 @@ def test_receive_buffers(
     udp_mem = laboratory.new_file("udp-mem")
     udp_mem.write_text("64 64 64\n")  # pages: small buffers overflow soon
     server = bare_server(address="10.64.0.1/16", options=("--threads", 2),
-                         interpose=("udp_mem",), env={"UDP_MEM": udp_mem})
+                         interpose=("other_file",), env=instead_of(UDP_MEM, udp_mem))
     scene, tunnel = server.scene, server.tunnel
     with ExitStack() as stack:
         peers = [stack.enter_context(server.peer()) for _ in range(16)]

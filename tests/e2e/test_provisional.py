@@ -14,7 +14,7 @@ import pytest
 import lab
 from datagrams import BarePeer, BareServer, a_segment
 from reference.packets import ACK, RST, SYN, Ipv4
-from streams import Payload, Stream, connect, round_trip, transfer
+from streams import Payload, Stream, connect, connected_by_mptcp, round_trip, transfer
 from test_interop import reference_endpoint
 from tunnels import (
     SERVER_PORT,
@@ -131,18 +131,9 @@ def test_a_client_that_joins_with_mptcp(laboratory: lab.Laboratory) -> None:
     """Over its second WAN it is another peer, whose first segment is the join."""
     scene = lab.multiwan(laboratory)
     tunnels = lab.TunnelledMultipath(scene)
-    with scene.server.inside():
-        listener = socket.socket(proto=socket.IPPROTO_MPTCP)
-    with scene.router.inside():
-        near = socket.socket(proto=socket.IPPROTO_MPTCP)
-    with listener, near:
-        listener.bind(("", 0))
-        listener.listen()
-        near.connect((scene.server_address, listener.getsockname()[1]))
-        far, _ = listener.accept()
-        with far:
-            round_trip(near, far)
-            await_proof(tunnels.server_tunnel, 2)
+    with connected_by_mptcp(scene.router, scene.server, scene.server_address) as (near, far):
+        round_trip(near, far)
+        await_proof(tunnels.server_tunnel, 2)
 
 
 def test_the_reference_peer(

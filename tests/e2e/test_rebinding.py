@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import lab
+from streams import connected_by_mptcp
 from test_documentation import ROUTER_MD, fences
 
 BLOCK = bytes(10000)
@@ -86,23 +87,14 @@ def test_connections_join_again(laboratory: lab.Laboratory) -> None:
     scene = lab.multiwan(laboratory)
     lab.TunnelledMultipath(scene)
     environment = install(laboratory.new_file("sbin"))
-    with scene.server.inside():
-        listener = socket.socket(proto=socket.IPPROTO_MPTCP)
-    with scene.router.inside():
-        near = socket.socket(proto=socket.IPPROTO_MPTCP)
-    with listener, near:
-        listener.bind(("", 0))
-        listener.listen()
-        near.connect((scene.server_address, listener.getsockname()[1]))
-        far, _ = listener.accept()
-        with far:
-            upload = Upload(near, far)
-            assert upload.grows(STILL)
-            watch = scene.router.start("tunnel-watch", env=environment)
-            lab.wait_until(lambda: is_watching(scene.router))
-            rebind(scene, 77)
-            assert upload.grows(STILL)
-            watch.stop()
-            rebind(scene, 78)
-            assert not upload.grows(STILL)
-            near.close()
+    with connected_by_mptcp(scene.router, scene.server, scene.server_address) as (near, far):
+        upload = Upload(near, far)
+        assert upload.grows(STILL)
+        watch = scene.router.start("tunnel-watch", env=environment)
+        lab.wait_until(lambda: is_watching(scene.router))
+        rebind(scene, 77)
+        assert upload.grows(STILL)
+        watch.stop()
+        rebind(scene, 78)
+        assert not upload.grows(STILL)
+        near.close()

@@ -19,7 +19,7 @@ import pytest
 
 import lab
 from datagrams import a_segment
-from reference.packets import Ipv4, Udp
+from reference.packets import Ipv4
 from streams import Payload, Stream, round_trip, transfer
 from tunnels import (
     CLIENT_TUNNEL,

@@ -18,7 +18,9 @@ from streams import Payload, Stream
 from tunnels import (
     SERVER_CIDR,
     SERVER_PORT,
+    UDP_MEM,
     connect_through_tunnel,
+    instead_of,
     start_endpoint,
     start_server,
 )
@@ -198,7 +200,7 @@ def test_buffers_follow_the_machine(
 
     def start() -> lab.Tunnel:
         return start_server(start_tunnel, scene.server, options=("--threads", threads),
-                            interpose=("udp_mem",), env={"UDP_MEM": udp_mem})
+                            interpose=("other_file",), env=instead_of(UDP_MEM, udp_mem))
 
     def assert_an_eighth() -> None:
         granted = receive_buffers(scene.server, port)

@@ -13,7 +13,7 @@ import pytest
 import lab
 from datagrams import a_segment
 from reference.addresses import Pool, key_of_machine
-from tunnels import SERVER_PORT, start_endpoint, start_server
+from tunnels import SERVER_PORT, instead_of, start_endpoint, start_server
 
 SUBNET, OWN_TUNNEL = "10.64.0.0/16", "10.64.0.1"
 IDENTITIES = [f"{number:032x}" for number in range(1, 5)]
@@ -39,8 +39,8 @@ class Machine:
         if identity is not None:
             self._identity.write_text(identity)
         self.tunnel = start_server(
-            self._start, self.scene.server, address=f"{OWN_TUNNEL}/16", interpose=("machine_id",),
-            env={"MACHINE_ID": self._identity},
+            self._start, self.scene.server, address=f"{OWN_TUNNEL}/16", interpose=("other_file",),
+            env=instead_of("/etc/machine-id", self._identity),
             # one worker: peers get their addresses in the order in which they come
             options=("--log-peers", "--threads", 1))
 
@@ -128,6 +128,6 @@ def test_a_router_needs_no_identity(
 ) -> None:
     """It gives out no addresses."""
     tunnel = start_endpoint(
-        start_tunnel, lab.pair(laboratory).client, interpose=("machine_id",),
-        env={"MACHINE_ID": laboratory.new_file("machine-id")})
+        start_tunnel, lab.pair(laboratory).client, interpose=("other_file",),
+        env=instead_of("/etc/machine-id", laboratory.new_file("machine-id")))
     assert NO_IDENTITY not in tunnel.errors()

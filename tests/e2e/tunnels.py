@@ -25,12 +25,31 @@ CLIENT_TUNNEL = "10.65.0.1"
 CLIENT_CIDR = f"{CLIENT_TUNNEL}/24"
 
 
+UDP_MEM = "/proc/sys/net/ipv4/udp_mem"
+
+
+def instead_of(name: str, file: Path) -> dict[str, object]:
+    """The environment in which a program with the interposer `other_file` opens another file."""
+    return {"OPENED": name, "OPENED_INSTEAD": file}
+
+
 def route_tcp_into_tunnel(
     host: lab.Host, destination: str, interface: str = "tun0", table: int = 100
 ) -> None:
     """Send TCP to this destination into the tunnel; ping and UDP to it keep the direct way."""
     host.route(destination, "dev", interface, "table", table)
     host.rule("ipproto", "tcp", "to", destination, "lookup", table)
+
+
+def masquerade(host: lab.Host) -> None:
+    """What goes into a tunnel leaves with the tunnel's own address, as doc/router.md has it."""
+    host.nft("""
+        table inet udp_encap_tun {
+            chain into_tunnel {
+                type nat hook postrouting priority srcnat
+                oifname { "tun0", "tun1" } masquerade
+            }
+        }""")
 
 
 def start_server(
