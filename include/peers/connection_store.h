@@ -50,10 +50,10 @@
  *     control thread sets is seen whole, and what the entry's place held before never.
  * (i) Provisional entries become no more than their part of the entries and of the pool, but for
  *     those that are put in. They make room also where entries or addresses are missing. An entry
- * that is proven never makes room for another, nor one that is being proven at that moment. An
- * address to which nothing but SYN-ACK and RST was sent has no quarantine after it, and the
- * quarantine that was there before goes on. While there is a provisional entry, no other one gets
- * an address that is in quarantine.
+ *     that is proven never makes room for another, nor one that is being proven at that moment. An
+ *     address to which nothing but SYN-ACK and RST was sent has no quarantine after it, and the
+ *     quarantine that was there before goes on. While there is a provisional entry, no other one
+ *     gets an address that is in quarantine.
  */
 #ifndef UDP_ENCAP_TUN_CONNECTION_STORE_H
 #define UDP_ENCAP_TUN_CONNECTION_STORE_H
@@ -221,7 +221,7 @@ void connection_store_prove(struct connection_store *store, struct peer_entry *e
 /** Provisional entries that exist. Any thread. */
 uint32_t connection_store_count_provisional(const struct connection_store *store);
 
-/** True when more than half of those that may exist do. Any thread. */
+/** True when more than half of the provisional entries that may exist do. Any thread. */
 bool connection_store_is_crowded(const struct connection_store *store);
 
 /**
